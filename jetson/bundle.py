@@ -1,0 +1,63 @@
+"""A bundle on disk: open it, check every byte of it, find its units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jetson.errors import BundleError
+from jetson.files import sha256_file, storage
+from jetson.manifest import Manifest, Unit, decode_manifest
+
+MANIFEST = "manifest.json"
+
+
+class Bundle:
+    """An opened bundle whose manifest is consistent and whose files are the ones the manifest names."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, path: str | Path, verify: bool = True) -> Bundle:
+        """Read the bundle at `path`.
+
+        Args:
+            path: the bundle's folder.
+            verify: hash every unit's file (on by default; a damaged unit is refused before an engine sees it).
+
+        Raises:
+            BundleError: not a bundle, a missing, truncated or altered file, or a manifest that cannot be used.
+            StorageError: the folder cannot be read.
+        """
+        folder = Path(path)
+        file = folder / MANIFEST
+        if not file.is_file():
+            what = "there is no such folder" if not folder.exists() else f"no {MANIFEST} in it"
+            raise BundleError(f"{folder}: not a bundle ({what}); make one with: offramp build CHECKPOINT --out BUNDLE")
+        with storage(file, "read"):
+            content = file.read_bytes()
+        bundle = cls(folder, decode_manifest(content, str(file)))
+        for unit in bundle.manifest.units:
+            bundle._check_file(unit, verify)
+        return bundle
+
+    def file(self, unit: Unit) -> Path:
+        """Where the ONNX file of `unit` lies."""
+        return self.path / unit.file
+
+    def _check_file(self, unit: Unit, verify: bool) -> None:
+        file = self.file(unit)
+        root = self.path.resolve()
+        if not file.resolve().is_relative_to(root):
+            raise BundleError(f"{file}: the file of unit {unit.name} leaves the bundle")
+        if not file.is_file():
+            raise BundleError(f"{file}: the file of unit {unit.name} is missing; build or copy the bundle again")
+        size = file.stat().st_size
+        if size != unit.size_bytes:
+            raise BundleError(
+                f"{file}: unit {unit.name} has {size} bytes and should have {unit.size_bytes}; "
+                "the file is truncated or altered, build or copy the bundle again"
+            )
+        if verify and sha256_file(file) != unit.sha256:
+            raise BundleError(f"{file}: unit {unit.name} was altered (its SHA-256 differs); build or copy it again")

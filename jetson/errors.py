@@ -1,0 +1,74 @@
+"""Every error Offramp raises on purpose, in one small tree.
+
+A subclass of `BadInput` means that what the user gave cannot be used as it is: the command line prints its one line
+and exits with 2. `WorkFailed` means that the input was fine and the work was not: exit code 1. Anything else that
+escapes is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class OfframpError(Exception):
+    """The root of the tree. `exit_code` is what the command line exits with."""
+
+    exit_code = 1
+
+
+class BadInput(OfframpError):
+    """Something the user gave is wrong; the message says what, and what to do."""
+
+    exit_code = 2
+
+
+class ModelError(BadInput):
+    """A model cannot be described so: unknown branch, layer out of range, duplicate exit, unreadable checkpoint."""
+
+
+class DataError(BadInput):
+    """A data set is missing, empty, unreadable or does not fit the model."""
+
+
+class FrameError(BadInput, ValueError):
+    """A frame has the wrong shape, type or values for the bundle's preprocessing."""
+
+
+class BudgetError(BadInput, ValueError):
+    """A budget is not a time: NaN, negative, or given in two ways at once."""
+
+
+class BundleError(BadInput):
+    """A bundle is incomplete, altered, unsafe, or written in a format this version does not read."""
+
+
+class ProfileError(BadInput):
+    """A profile is damaged, or was measured on another bundle, device or engine."""
+
+
+class MissingExtra(BadInput, ImportError):
+    """An optional package is needed; the message names the extra to install."""
+
+
+class StorageError(BadInput, OSError):
+    """A file or folder cannot be written or read: full disk, no permission, not there."""
+
+
+class WorkFailed(OfframpError):
+    """The input was fine and the work was not."""
+
+
+class ParityError(WorkFailed):
+    """An exported unit does not compute what its PyTorch module computes."""
+
+
+class EngineError(WorkFailed):
+    """A unit failed to load or to run."""
+
+
+def missing_extra(package: str, extra: str) -> MissingExtra:
+    """The one sentence for an optional package that is not installed.
+
+    Args:
+        package: what could not be imported, e.g. `torch`.
+        extra: the extra of the distribution that brings it, e.g. `host`.
+    """
+    return MissingExtra(f"{package} is not installed: pip install 'offramp[{extra}]'")

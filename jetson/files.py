@@ -1,0 +1,112 @@
+"""Files that appear whole or not at all, and hashes of what is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from jetson.errors import StorageError
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def storage(path: Path, verb: str = "write") -> Iterator[None]:
+    """Turn what the operating system says of `path` into one line.
+
+    Raises:
+        StorageError: for every `OSError` inside the block; a full disk says so and how to go on.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"{path}: the disk is full; free some space and run the same command again") from error
+        raise StorageError(f"cannot {verb} {path}: {error.strerror or error}") from error
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with storage(path, "read"), path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write `content` under a temporary name in the same folder, then rename it to `path`.
+
+    Raises:
+        StorageError: the folder cannot be written or the disk is full; `path` is then as it was before.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = ""
+    try:
+        with storage(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+    except BaseException:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name `path` when the block ends well and vanishes when it does not.
+
+    What stood at `path` before is replaced as a whole at the end and kept until then.
+
+    Raises:
+        StorageError: the folder cannot be written or the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        with storage(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+            temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        with storage(path):
+            _replace_folder(temporary, path)
+    except BaseException:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    if not path.exists():
+        os.rename(new, path)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    os.rename(path, old / "was")
+    try:
+        os.rename(new, path)
+    except OSError:
+        os.rename(old / "was", path)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""Measure what every unit costs on this device, and keep it as a profile."""

@@ -1,0 +1,168 @@
+"""LatencyProfile: the latency of every unit and exit of one bundle, as measured on one device.
+
+Format and versions are documented in docs/reference/profile.md. Three times are kept apart, all in milliseconds:
+
+- `gpu_ms`: between two events on the device's stream; None where there is no GPU.
+- `host_ms`: from the call into the engine until it returns with the unit's output written.
+- `end_to_end_ms`: for a unit, from one boundary to the next, bookkeeping of the runtime included; for an exit, from a
+  host array to a host answer.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from jetson.errors import ProfileError
+from jetson.files import storage, write_file
+from jetson.manifest import Record
+
+FORMAT = "offramp-profile"
+VERSION = 1
+LEVELS = (0.01, 0.02, 0.05, *(round(0.1 + 0.05 * i, 2) for i in range(17)), 0.95, 0.98, 0.99, 0.995, 0.999)
+"""Probabilities at which a sketch keeps its quantiles: p1 .. p99.9."""
+
+
+class Sketch(Record, frozen=True, kw_only=True):
+    """A latency distribution, kept as quantiles at the profile's levels."""
+
+    n: int
+    mean: float
+    quantiles: tuple[float, ...]
+
+    @classmethod
+    def of(cls, samples_ms: npt.ArrayLike) -> Sketch:
+        """Sketch the samples (milliseconds, any shape)."""
+        samples = np.asarray(samples_ms, dtype=np.float64).ravel()
+        values = np.quantile(samples, LEVELS)
+        return cls(n=samples.size, mean=float(samples.mean()), quantiles=tuple(round(float(v), 6) for v in values))
+
+    def quantile(self, level: float | npt.NDArray[np.float64]) -> Any:
+        """Latency at `level` (0..1), by linear interpolation; beyond the outer levels the outer value."""
+        return np.interp(level, LEVELS, self.quantiles)
+
+    @property
+    def median(self) -> float:
+        """The 50 % quantile, milliseconds."""
+        return float(self.quantile(0.5))
+
+
+class UnitLatency(Record, frozen=True, kw_only=True):
+    """The three times of one unit."""
+
+    host_ms: Sketch
+    end_to_end_ms: Sketch
+    gpu_ms: Sketch | None = None
+
+
+class ExitLatency(Record, frozen=True, kw_only=True):
+    """Host array in, host answer out, when inference goes straight to this exit."""
+
+    name: str
+    end_to_end_ms: Sketch
+
+
+class Device(Record, frozen=True, kw_only=True):
+    """What was measured on. Two devices with equal records may share a profile."""
+
+    machine: str
+    processor: str
+    cores: int
+    board: str | None = None
+    jetpack: str | None = None
+    gpu: str | None = None
+    power_mode: str | None = None
+
+
+class EngineInfo(Record, frozen=True, kw_only=True):
+    """Which engine ran the units."""
+
+    name: str
+    version: str
+    threads: int
+
+
+class Conditions(Record, frozen=True, kw_only=True):
+    """Telemetry at one moment; what the device does not tell is None."""
+
+    temperature_c: float | None = None
+    cpu_mhz: float | None = None
+    load: float | None = None
+
+
+class LatencyProfile(Record, frozen=True, kw_only=True):
+    """The whole of a profile file."""
+
+    format: Literal["offramp-profile"] = "offramp-profile"
+    version: int = VERSION
+    bundle: str
+    """`Manifest.identity` of the bundle that was measured."""
+    device: Device
+    engine: EngineInfo
+    created: str
+    frames: int
+    levels: tuple[float, ...] = LEVELS
+    preprocess_ms: Sketch
+    units: dict[str, UnitLatency]
+    exits: tuple[ExitLatency, ...]
+    start: Conditions
+    end: Conditions
+
+    def save(self, path: Path) -> None:
+        """Write the profile as indented JSON; the file appears whole or not at all.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        write_file(path, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> LatencyProfile:
+        """Read a profile and check that its figures can be used.
+
+        Raises:
+            ProfileError: not a profile, a newer version, an unknown key, or figures that are not latencies.
+            StorageError: the file cannot be read.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise ProfileError(f"{file}: no such profile; make one with: offramp profile BUNDLE --out {file}")
+        with storage(file, "read"):
+            content = file.read_bytes()
+        try:
+            head = msgspec.json.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProfileError(f"{file}: not valid JSON ({error}); measure again with: offramp profile") from None
+        if not isinstance(head, dict) or head.get("format") != FORMAT:
+            raise ProfileError(f"{file}: not an Offramp profile")
+        if head.get("version") != VERSION:
+            raise ProfileError(
+                f"{file}: format version {head.get('version')!r} is not the one this Offramp reads ({VERSION}); "
+                "measure again with: offramp profile"
+            )
+        try:
+            profile = msgspec.json.decode(content, type=cls)
+        except msgspec.ValidationError as error:
+            raise ProfileError(f"{file}: {error}") from None
+        profile._check(file)
+        return profile
+
+    def _check(self, file: Path) -> None:
+        if self.levels != LEVELS:
+            raise ProfileError(f"{file}: its quantile levels are not this version's; measure again")
+        sketches = {"preprocess_ms": self.preprocess_ms}
+        for name, unit in self.units.items():
+            sketches |= {f"{name}.host_ms": unit.host_ms, f"{name}.end_to_end_ms": unit.end_to_end_ms}
+            if unit.gpu_ms is not None:
+                sketches[f"{name}.gpu_ms"] = unit.gpu_ms
+        sketches |= {f"exit {e.name}": e.end_to_end_ms for e in self.exits}
+        for name, sketch in sketches.items():
+            values = sketch.quantiles
+            usable = len(values) == len(LEVELS) and all(math.isfinite(v) and v >= 0 for v in values)
+            if not usable or list(values) != sorted(values) or sketch.n < 1:
+                raise ProfileError(f"{file}: the quantiles of {name} are not a latency distribution; measure again")
