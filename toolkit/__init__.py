@@ -1,0 +1,1 @@
+"""Offramp on the development host: a PyTorch model becomes a bundle."""

@@ -106,6 +106,9 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
     engine: EngineInfo
     created: str
     frames: int
+    """Inferences that were measured."""
+    frame: tuple[int, int]
+    """Height and width of the camera frames that `preprocess_ms` was measured on."""
     levels: tuple[float, ...] = LEVELS
     preprocess_ms: Sketch
     units: dict[str, UnitLatency]

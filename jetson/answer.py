@@ -1,0 +1,68 @@
+"""Answer: what one inference gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class UnitRun(NamedTuple):
+    """One unit that ran, with its times in milliseconds."""
+
+    unit: str
+    start_ms: float
+    """From the start of the inference."""
+    host_ms: float
+    """Inside the engine."""
+    end_to_end_ms: float
+    """From boundary to boundary: the decision, the engine, and reading the output."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of one exit, and how it came about."""
+
+    exit: int
+    """Number of the exit, the first is 1."""
+    exit_name: str
+    output: npt.NDArray[np.float32]
+    """The exit's raw output, shape (outputs,): logits, or values in regression."""
+    class_index: int | None
+    label: str | None
+    value: tuple[float, ...] | None
+    """The values in regression, None in classification."""
+    confidence: float | None
+    """Probability of the class after temperature scaling; None in regression."""
+    elapsed_ms: float
+    """From the call of `infer` to the answer."""
+    budget_ms: float | None
+    """The limit as it stood at the end, from the start of the inference; None without a known limit."""
+    met_deadline: bool | None
+    """False for a late answer; None without a known limit."""
+    preprocess_ms: float
+    trace: tuple[UnitRun, ...]
+    slowdown: float
+    """The policy's estimate after this inference."""
+    error: str | None = None
+    """Set when an engine failed after an exit had answered: the answer is then the best before the failure."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; the raw output is left out."""
+        return {
+            "exit": self.exit,
+            "exit_name": self.exit_name,
+            "class": self.class_index,
+            "label": self.label,
+            "value": None if self.value is None else list(self.value),
+            "confidence": self.confidence,
+            "elapsed_ms": self.elapsed_ms,
+            "budget_ms": self.budget_ms,
+            "met_deadline": self.met_deadline,
+            "preprocess_ms": self.preprocess_ms,
+            "slowdown": self.slowdown,
+            "units": [run._asdict() for run in self.trace],
+            **({"error": self.error} if self.error else {}),
+        }

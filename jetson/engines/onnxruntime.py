@@ -1,0 +1,181 @@
+"""ONNX Runtime on the CPU: one thread pool and one arena for all units, inputs and outputs bound once."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jetson.bundle import Bundle
+from jetson.errors import BadInput, EngineError, missing_extra
+from jetson.manifest import Tensor, Unit
+from jetson.profiling.profile import EngineInfo
+
+ALIGNMENT = 64
+ORT_TYPES = {"float32": "float", "float16": "float16", "uint8": "uint8"}
+
+_process_threads: int | None = None
+"""Threads of the process-wide pool, once it exists: ONNX Runtime has one environment per process."""
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class OnnxRuntimeEngines:
+    """`Engines` on ONNX Runtime's CPU provider."""
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        """Create a session per unit and bind it to shared memory.
+
+        Args:
+            bundle: opened and verified.
+            threads: of the pool all units share; when None what this process runs with already, else all cores it
+                may use. The first load in a process decides: ONNX Runtime cannot change its pool afterwards.
+
+        Raises:
+            BadInput: another number of threads than this process already runs with.
+            EngineError: ONNX Runtime cannot load a unit.
+        """
+        ort = _import()
+        count = threads or _process_threads or available_cores()
+        shared = _prepare_environment(ort, count)
+        self.info = EngineInfo(name="onnxruntime", version=ort.__version__, threads=count)
+        units = bundle.manifest.units
+        memory = _lay_out(bundle)
+        self.input: npt.NDArray[np.float32] = memory[0][0]
+        self._names = [u.name for u in units]
+        self._outputs = [out for _, out in memory]
+        self._sessions: list[Any] = []
+        self._bindings: list[Any] = []
+        for unit, (source, target) in zip(units, memory, strict=True):
+            try:
+                session = ort.InferenceSession(
+                    str(bundle.file(unit)), _options(ort, count, shared), providers=["CPUExecutionProvider"]
+                )
+                _check_signature(session, unit)
+                binding = session.io_binding()
+                for bind, tensor, array in (
+                    (binding.bind_input, unit.input, source),
+                    (binding.bind_output, unit.output, target),
+                ):
+                    bind(tensor.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+            except EngineError:
+                raise
+            except Exception as error:  # ONNX Runtime's exceptions share no base class
+                raise EngineError(f"unit {unit.name}: ONNX Runtime cannot load it: {_first_line(error)}") from error
+            self._sessions.append(session)
+            self._bindings.append(binding)
+
+    def run(self, unit: int) -> None:
+        """Run a unit to its end; raises `EngineError` naming the unit when ONNX Runtime fails."""
+        try:
+            self._sessions[unit].run_with_iobinding(self._bindings[unit])
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise EngineError(f"unit {self._names[unit]} failed in ONNX Runtime: {_first_line(error)}") from error
+
+    def output(self, unit: int) -> npt.NDArray[Any]:
+        """The array a unit writes to."""
+        return self._outputs[unit]
+
+    def close(self) -> None:
+        """Drop the sessions."""
+        self._bindings.clear()
+        self._sessions.clear()
+
+
+def _import() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing_extra("onnxruntime", "host") from None
+    return onnxruntime
+
+
+def _prepare_environment(ort: Any, threads: int) -> bool:
+    """Set up the pool and the arena that all sessions of the process share; false where ONNX Runtime is too old.
+
+    Sessions with spinning pools of their own fight for the cores: with two threads, several times slower.
+    """
+    global _process_threads
+    if _process_threads is not None and _process_threads != threads:
+        raise BadInput(
+            f"this process already runs ONNX Runtime with {_process_threads} threads; {threads} need a new process"
+        )
+    if not hasattr(ort, "set_global_thread_pool_sizes"):
+        _process_threads = threads
+        return False
+    if _process_threads is None:
+        ort.set_default_logger_severity(3)
+        ort.set_global_thread_pool_sizes(threads, 1)
+        memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+        ort.create_and_register_allocator(memory, None)
+        _process_threads = threads
+    return True
+
+
+def _options(ort: Any, threads: int, shared: bool) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.use_env_allocators", "1" if shared else "0")
+    if shared:
+        options.use_per_session_threads = False
+    else:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _lay_out(bundle: Bundle) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Input and output memory of every unit: two token buffers used in turn, an output of its own per branch."""
+    units = bundle.manifest.units
+    segments = bundle.manifest.segments
+    turn = [_aligned(max(_size_bytes(s.output) for s in segments[i::2])) for i in range(min(2, len(segments)))]
+    tokens = {s.layer: _view(turn[i % 2], s.output) for i, s in enumerate(segments)}
+    first = segments[0].input
+    source = _view(_aligned(_size_bytes(first)), first)
+    memory: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
+    for segment in segments:
+        memory[segment.name] = (source, tokens[segment.layer])
+        source = tokens[segment.layer]
+    for unit in units:
+        if unit.kind == "branch":
+            memory[unit.name] = (tokens[unit.layer], _view(_aligned(_size_bytes(unit.output)), unit.output))
+    return [memory[u.name] for u in units]
+
+
+def _aligned(size_bytes: int) -> npt.NDArray[np.uint8]:
+    block = np.zeros(size_bytes + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + size_bytes]
+
+
+def _size_bytes(tensor: Tensor) -> int:
+    return int(np.prod(tensor.shape)) * np.dtype(tensor.dtype).itemsize
+
+
+def _view(block: npt.NDArray[np.uint8], tensor: Tensor) -> npt.NDArray[Any]:
+    return block[: _size_bytes(tensor)].view(tensor.dtype).reshape(tensor.shape)
+
+
+def _check_signature(session: Any, unit: Unit) -> None:
+    """The file must take and give what the manifest says, or the bound memory would be overrun."""
+    for kind, found, tensor in (
+        ("input", session.get_inputs(), unit.input),
+        ("output", session.get_outputs(), unit.output),
+    ):
+        expected = [
+            (tensor.name, list(tensor.shape), {"float32": "float", "uint8": "uint8"}.get(tensor.dtype, "float16"))
+        ]
+        given = [(f.name, list(f.shape), f.type.removeprefix("tensor(").removesuffix(")")) for f in found]
+        if given != expected:
+            raise EngineError(f"unit {unit.name}: its {kind} is {given}, the manifest says {expected}; build again")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

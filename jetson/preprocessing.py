@@ -1,0 +1,113 @@
+"""From a camera frame to the first unit's input; the same code in calibration, profiling and on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jetson.errors import FrameError
+from jetson.manifest import Preprocessing
+
+Floats = npt.NDArray[np.float32]
+MAX_EDGE = 16384
+"""Frames with a longer edge are refused: no camera makes them, a mistaken reshape does."""
+
+
+class Preprocessor:
+    """Resizes, normalises and lays out frames as a `Preprocessing` record says."""
+
+    def __init__(self, config: Preprocessing) -> None:
+        self.config = config
+        self.shape = (config.channels, config.height, config.width)
+        std = np.asarray(config.std, np.float32)
+        self._scale = (1.0 / (255.0 * std)).reshape(-1, 1, 1).astype(np.float32)
+        self._shift = (-np.asarray(config.mean, np.float32) / std).reshape(-1, 1, 1)
+        self._taps: dict[tuple[int, int], tuple[npt.NDArray[np.intp], Floats]] = {}
+
+    def __call__(self, frame: Any, out: Floats | None = None) -> Floats:
+        """Prepare one frame.
+
+        Args:
+            frame: uint8 array, height x width x channels (height x width for one channel; a grey frame serves a
+                3-channel model too), any size; or a Pillow image; or a float32 array that is prepared already,
+                channels x height x width or 1 x channels x height x width, exactly the model's size.
+            out: where to write, float32 channels x height x width; a new array when None.
+
+        Returns:
+            `out`, normalised, channels x height x width.
+
+        Raises:
+            FrameError: another shape, type, or values that are not finite.
+        """
+        if out is None:
+            out = np.empty(self.shape, np.float32)
+        array = self._as_array(frame)
+        if array.dtype == np.float32:
+            out[...] = self._prepared(array)
+            return out
+        checked = self._checked(array)
+        image = checked if checked.shape[:2] == self.shape[1:] else self._resize(checked)
+        np.multiply(image.transpose(2, 0, 1), self._scale, out=out)
+        out += self._shift
+        return out
+
+    def _as_array(self, frame: Any) -> npt.NDArray[Any]:
+        if hasattr(frame, "convert") and hasattr(frame, "mode"):
+            return np.asarray(frame.convert("L" if self.config.channels == 1 else "RGB"))
+        if isinstance(frame, np.ndarray):
+            return frame
+        raise FrameError(f"a frame is a numpy array or a Pillow image, not {type(frame).__name__}")
+
+    def _prepared(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if array.shape not in (self.shape, (1, *self.shape)):
+            raise FrameError(
+                f"a float32 frame must have the model's own shape {self.shape}, this one has {array.shape}; "
+                "give camera frames as uint8 height x width x channels"
+            )
+        if not np.isfinite(array).all():
+            raise FrameError("the frame holds NaN or infinite values")
+        return array.reshape(self.shape)
+
+    def _checked(self, array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        channels = self.config.channels
+        if array.dtype != np.uint8:
+            raise FrameError(f"a frame is uint8 (or float32, prepared), this one is {array.dtype}")
+        if array.ndim == 2:
+            array = array[:, :, None]
+        grey_ok = array.ndim == 3 and array.shape[2] == 1
+        if array.ndim != 3 or (array.shape[2] != channels and not grey_ok):
+            raise FrameError(
+                f"a frame is height x width x {channels}, this one has shape {array.shape}"
+                + ("; drop the alpha channel first" if array.ndim == 3 and array.shape[2] == 4 else "")
+            )
+        if min(array.shape) < 1 or max(array.shape[:2]) > MAX_EDGE:
+            raise FrameError(f"a frame of shape {array.shape} cannot be used (edges of 1 to {MAX_EDGE} pixels)")
+        return array
+
+    def _resize(self, image: npt.NDArray[np.uint8]) -> Floats:
+        """Bilinear with a triangle as wide as the shrinking, so that it does not alias; rows first, then columns."""
+        rows, row_weights = self._taps_for(image.shape[0], self.config.height)
+        tall: Floats = np.zeros((self.config.height, *image.shape[1:]), np.float32)
+        for tap in range(rows.shape[1]):
+            tall += image[rows[:, tap]] * row_weights[:, tap, None, None]
+        columns, column_weights = self._taps_for(image.shape[1], self.config.width)
+        out: Floats = np.zeros((self.config.height, self.config.width, image.shape[2]), np.float32)
+        for tap in range(columns.shape[1]):
+            out += tall[:, columns[:, tap]] * column_weights[:, tap, None]
+        return out
+
+    def _taps_for(self, source: int, target: int) -> tuple[npt.NDArray[np.intp], Floats]:
+        """Which source pixels make each target pixel, and their weights: two arrays (target, taps)."""
+        if (source, target) not in self._taps:
+            scale = source / target
+            reach = max(scale, 1.0)
+            centres = (np.arange(target) + 0.5) * scale - 0.5
+            taps = int(np.ceil(reach)) * 2 + 1
+            index = np.floor(centres)[:, None].astype(np.intp) + np.arange(taps) - taps // 2
+            weights = np.maximum(0.0, 1.0 - np.abs(index - centres[:, None]) / reach)
+            weights[(index < 0) | (index >= source)] = 0.0
+            weights /= weights.sum(axis=1, keepdims=True)
+            self._taps[source, target] = (np.clip(index, 0, source - 1), weights.astype(np.float32))
+        return self._taps[source, target]

@@ -1,0 +1,112 @@
+"""Measure a bundle on this device: all units and all exits, interleaved, through the runtime that will use them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from jetson.bundle import Bundle
+from jetson.engines import load_engines
+from jetson.errors import BadInput
+from jetson.profiling.device import conditions, this_device
+from jetson.profiling.profile import ExitLatency, LatencyProfile, Sketch, UnitLatency
+from jetson.runtime import Runtime
+from jetson.scheduling.budget import Budget, clock
+from jetson.scheduling.paths import Paths
+from jetson.scheduling.policy import EveryExit, Policy, StaticExit
+
+ROUNDS = 1000
+MIN_ROUNDS = 20
+MAX_EDGE = 16384
+Progress = Callable[[float], None]
+
+
+def measure(
+    bundle: Bundle | str | Path,
+    *,
+    engine: str = "onnxruntime",
+    threads: int | None = None,
+    rounds: int = ROUNDS,
+    seconds: float = 30.0,
+    warm_up: int = 20,
+    frame: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> LatencyProfile:
+    """Profile a bundle.
+
+    One round is one frame through every branch and one frame straight to each exit, in an order shuffled anew, so
+    that a drift of the device falls on all units alike. Frames are random pixels: latency does not depend on them.
+
+    Args:
+        bundle: a bundle's folder, or an opened one.
+        engine: which engine runs the units.
+        threads: for engines on the CPU; all cores when None.
+        rounds: stop after so many,
+        seconds: or when this time is over, but not before 20 rounds.
+        warm_up: rounds that are not counted.
+        frame: height and width of the camera frames; the model's own size when None.
+        progress: told the share that is done, 0..1.
+
+    Raises:
+        BadInput: a number that cannot be used.
+        BundleError, EngineError: the bundle cannot be loaded or run.
+    """
+    if rounds < 1 or warm_up < 0 or not seconds >= 0:
+        raise BadInput("rounds must be at least 1, warm-up and seconds not negative")
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    manifest = opened.manifest
+    height, width = frame or (manifest.preprocessing.height, manifest.preprocessing.width)
+    if not (1 <= height <= MAX_EDGE and 1 <= width <= MAX_EDGE):
+        raise BadInput(f"a frame of {height}x{width} cannot be measured")
+    engines = load_engines(opened, engine, threads)
+    paths = Paths.of(manifest)
+    runtime = Runtime(opened, engines, EveryExit(paths))
+    policies: list[Policy] = [EveryExit(paths), *(StaticExit(paths, e) for e in range(len(manifest.exits)))]
+    host: dict[str, list[float]] = {u.name: [] for u in manifest.units}
+    boundary: dict[str, list[float]] = {u.name: [] for u in manifest.units}
+    exits: list[list[float]] = [[] for _ in manifest.exits]
+    preprocess: list[float] = []
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (4, height, width, manifest.preprocessing.channels), dtype=np.uint8)
+    before, began = conditions(), clock()
+    done = 0
+    for index in range(-warm_up, rounds):
+        if index == 0:
+            before, began = conditions(), clock()
+        spent = clock() - began
+        if index >= min(MIN_ROUNDS, rounds) and spent > seconds:
+            break
+        for choice in rng.permutation(len(policies)):
+            runtime.policy = policies[choice]
+            answer = runtime.infer(pixels[(index + choice) % 4], Budget.unbounded())
+            if index < 0:
+                continue
+            preprocess.append(answer.preprocess_ms)
+            for run in answer.trace:
+                host[run.unit].append(run.host_ms)
+                boundary[run.unit].append(run.end_to_end_ms)
+            if choice:
+                exits[choice - 1].append(answer.elapsed_ms)
+        done = max(index + 1, 0)
+        if progress is not None:
+            progress(max(0.0, min(1.0, max(done / rounds, spent / seconds if seconds and index >= 0 else 0.0))))
+    profile = LatencyProfile(
+        bundle=manifest.identity,
+        device=this_device(),
+        engine=engines.info,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        frames=done * len(policies),
+        frame=(height, width),
+        preprocess_ms=Sketch.of(preprocess),
+        units={n: UnitLatency(host_ms=Sketch.of(host[n]), end_to_end_ms=Sketch.of(boundary[n])) for n in host},
+        exits=tuple(
+            ExitLatency(name=e.name, end_to_end_ms=Sketch.of(t)) for e, t in zip(manifest.exits, exits, strict=True)
+        ),
+        start=before,
+        end=conditions(),
+    )
+    engines.close()
+    return profile

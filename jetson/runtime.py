@@ -1,0 +1,211 @@
+"""Runtime: a frame and a budget become an answer.
+
+One frame's way: preprocess -> the policy decides -> an engine runs a unit -> the policy is told the time it took ->
+the policy decides -> ... -> Answer.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from jetson.answer import Answer, UnitRun
+from jetson.bundle import Bundle
+from jetson.engines import Engines, load_engines
+from jetson.errors import BadInput, BudgetError, EngineError
+from jetson.preprocessing import Preprocessor
+from jetson.profiling.check import check_profile
+from jetson.profiling.profile import LatencyProfile
+from jetson.scheduling.budget import Budget, clock
+from jetson.scheduling.paths import Paths
+from jetson.scheduling.policy import ADVANCE, STOP, Policy, State, Untimed
+from jetson.scheduling.replan import Replan
+
+
+class _InHand(NamedTuple):
+    exit: int
+    output: npt.NDArray[np.float32]
+    confidence: float
+
+
+class Runtime:
+    """A loaded bundle that answers frames within budgets. One inference at a time; calls from threads queue up."""
+
+    def __init__(self, bundle: Bundle, engines: Engines, policy: Policy, timed: bool = True) -> None:
+        """Put the parts together; most callers want `Runtime.load`.
+
+        Args:
+            bundle: opened and verified.
+            engines: its units, loaded.
+            policy: decides at every boundary.
+            timed: whether the policy can honour a time limit (it has a profile).
+        """
+        self.bundle = bundle
+        self.engines = engines
+        self.policy = policy
+        self.paths = Paths.of(bundle.manifest)
+        self.preprocessor = Preprocessor(bundle.manifest.preprocessing)
+        self._timed = timed
+        self._names = [unit.name for unit in bundle.manifest.units]
+        self._exits = bundle.manifest.exits
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        bundle: Bundle | str | Path,
+        profile: LatencyProfile | str | Path | None = None,
+        *,
+        engine: str = "onnxruntime",
+        threads: int | None = None,
+        level: float = 0.95,
+        warm_up: int = 3,
+    ) -> Runtime:
+        """Load a bundle and the profile measured for it on this device.
+
+        Args:
+            bundle: a bundle's folder, or an opened one.
+            profile: the profile's file, or a loaded one. Without one the runtime answers unbounded and unknown
+                budgets only, since it cannot know what fits into a time.
+            engine: which engine runs the units.
+            threads: for engines on the CPU; as in the profile when None, or all cores without one.
+            level: the latency quantile that must fit into a budget.
+            warm_up: runs of every unit before the first frame.
+
+        Raises:
+            BundleError: the bundle is damaged.
+            ProfileError: the profile belongs to another bundle, device, engine or engine version.
+            EngineError: a unit cannot be loaded.
+        """
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        loaded = LatencyProfile.load(profile) if isinstance(profile, str | Path) else profile
+        if not 0.0 < level < 1.0:
+            raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
+        if loaded is not None and threads is None:
+            threads = loaded.engine.threads
+        engines = load_engines(opened, engine, threads)
+        policy: Policy
+        if loaded is None:
+            policy = Untimed(Paths.of(opened.manifest))
+        else:
+            check_profile(loaded, opened, engines.info)
+            policy = Replan(opened.manifest, loaded, level)
+        runtime = cls(opened, engines, policy, timed=loaded is not None)
+        for _ in range(warm_up):
+            for unit in range(len(opened.manifest.units)):
+                engines.run(unit)
+        return runtime
+
+    def infer(self, frame: Any, budget: Budget | None = None) -> Answer:
+        """Answer one frame.
+
+        Args:
+            frame: what `Preprocessor` takes: a uint8 camera frame, a Pillow image, or a prepared float32 array.
+            budget: the time the answer may take; None or `Budget.unbounded()` runs to the last exit. A budget
+                shorter than the quickest exit is answered by that exit and marked late.
+
+        Raises:
+            FrameError: the frame does not fit; nothing has run.
+            BudgetError: a time limit without a profile, or something that is no budget.
+            EngineError: an engine failed before any exit had answered.
+        """
+        start = clock()
+        limit = budget if budget is not None else Budget.unbounded()
+        if not isinstance(limit, Budget):
+            raise BudgetError(f"a budget is a Budget, e.g. Budget.within(ms=8), not {type(budget).__name__}")
+        if not self._timed and limit.kind in ("relative", "absolute"):
+            raise BudgetError(
+                "a time limit needs the latencies of this device: offramp profile BUNDLE --out profile.json, "
+                "then Runtime.load(bundle, profile)"
+            )
+        with self._lock:
+            self.preprocessor(frame, self.engines.input[0])
+            ready = clock()
+            hand, trace, error = self._walk(start, ready, limit)
+            return self._answer(hand, trace, error, start, ready, limit)
+
+    def close(self) -> None:
+        """Free the engines."""
+        self.engines.close()
+
+    def _walk(self, start: float, ready: float, budget: Budget) -> tuple[_InHand, list[UnitRun], str | None]:
+        """Run units as the policy says until it stops, the budget is cut, or nothing is left."""
+        state, policy, paths = State(), self.policy, self.paths
+        hand: _InHand | None = None
+        trace: list[UnitRun] = []
+        boundary = ready
+        while True:
+            state.remaining_ms = (budget.deadline(start) - boundary) * 1e3
+            state.known = budget.kind != "unknown"
+            action = STOP if budget.was_cut else policy.decide(state)
+            if hand is None and action == STOP:
+                action = self._nearest(state.stage)
+            if hand is not None and (action == STOP or (action == ADVANCE and state.stage == len(paths.segments))):
+                return hand, trace, None
+            unit = paths.segments[state.stage] if action == ADVANCE else paths.branches[action]
+            began = clock()
+            try:
+                self.engines.run(unit)
+            except EngineError as error:
+                if hand is None:
+                    raise
+                return hand, trace, str(error)
+            ended = clock()
+            if action == ADVANCE:
+                state.stage += 1
+            else:
+                hand = self._read(action, unit)
+                state.answered, state.confidence = action, hand.confidence
+            now = clock()
+            elapsed_ms = (now - boundary) * 1e3
+            trace.append(UnitRun(self._names[unit], (began - start) * 1e3, (ended - began) * 1e3, elapsed_ms))
+            policy.observe(unit, elapsed_ms)
+            boundary = now
+
+    def _nearest(self, stage: int) -> int:
+        """The way to the first exit that can still be had: its branch when it is here, else the next segment."""
+        for exit_, needs in enumerate(self.paths.stages):
+            if needs >= stage:
+                return exit_ if needs == stage else ADVANCE
+        raise AssertionError("the last exit lies behind every stage")
+
+    def _read(self, exit_: int, unit: int) -> _InHand:
+        output = np.array(self.engines.output(unit)[0], np.float32)
+        temperature = self._exits[exit_].temperature
+        if temperature is None:
+            return _InHand(exit_, output, math.nan)
+        scores = output / temperature
+        return _InHand(exit_, output, 1.0 / float(np.exp(scores - scores.max()).sum()))
+
+    def _answer(
+        self, hand: _InHand, trace: list[UnitRun], error: str | None, start: float, ready: float, budget: Budget
+    ) -> Answer:
+        manifest = self.bundle.manifest
+        exit_ = self._exits[hand.exit]
+        classify = manifest.task == "classification"
+        index = int(hand.output.argmax()) if classify else None
+        label = manifest.classes[index] if index is not None and manifest.classes is not None else None
+        deadline = budget.deadline(start)
+        now = clock()
+        known = deadline != math.inf
+        return Answer(
+            exit=hand.exit + 1,
+            exit_name=exit_.name,
+            output=hand.output,
+            class_index=index,
+            label=label,
+            value=None if classify else tuple(float(v) for v in hand.output),
+            confidence=hand.confidence if classify else None,
+            elapsed_ms=(now - start) * 1e3,
+            budget_ms=(deadline - start) * 1e3 if known else None,
+            met_deadline=now <= deadline if known else None,
+            preprocess_ms=(ready - start) * 1e3,
+            trace=tuple(trace),
+            slowdown=self.policy.slowdown,
+            error=error,
+        )

@@ -1,0 +1,1 @@
+"""Decide, boundary by boundary, what runs next: budgets, the slowdown filter, policies."""

@@ -1,0 +1,114 @@
+"""Budget: the time an answer may take. It may change, from another thread, while inference runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Literal
+
+from jetson.errors import BudgetError
+
+clock = time.monotonic
+"""The clock of every time in jetson/, in seconds."""
+
+Kind = Literal["relative", "absolute", "unbounded", "unknown"]
+
+
+class Budget:
+    """How long an answer may take. Make one with `within`, `until`, `unbounded` or `unknown`.
+
+    `revise` and `cut` may be called from any thread; the runtime looks at the budget at every boundary between units.
+    A relative budget starts anew with every inference it is given to; a cut stays.
+    """
+
+    __slots__ = ("_limit", "_was_cut")
+
+    def __init__(self, kind: Kind, seconds: float) -> None:
+        # One tuple, replaced as a whole: a reader in another thread sees the old budget or the new one, never a mix.
+        self._limit: tuple[Kind, float] = (kind, seconds)
+        self._was_cut = False
+
+    @classmethod
+    def within(cls, ms: float) -> Budget:
+        """`ms` milliseconds, counted from the start of `infer`.
+
+        Raises:
+            BudgetError: not a number, NaN, or negative.
+        """
+        return cls("relative", _milliseconds(ms) / 1e3)
+
+    @classmethod
+    def until(cls, moment: float) -> Budget:
+        """Until `moment`, in seconds on the clock of `time.monotonic()`.
+
+        Raises:
+            BudgetError: not a number, or NaN.
+        """
+        return cls("absolute", _number(moment))
+
+    @classmethod
+    def unbounded(cls) -> Budget:
+        """No limit: run to the last exit."""
+        return cls("unbounded", math.inf)
+
+    @classmethod
+    def unknown(cls) -> Budget:
+        """A limit nobody knows: take every exit on the way, so that an answer is in hand whenever `cut` comes."""
+        return cls("unknown", math.inf)
+
+    def revise(self, ms: float | None = None, *, until: float | None = None) -> None:
+        """Replace the limit, also in mid-inference.
+
+        Args:
+            ms: the new limit in milliseconds, counted from the start of the inference as in `within`.
+            until: the new limit as a moment, as in `until`.
+
+        Raises:
+            BudgetError: both or neither given, not a number, NaN, or negative.
+        """
+        if (ms is None) == (until is None):
+            raise BudgetError("revise a budget with either ms=... or until=...")
+        if ms is not None:
+            self._limit = ("relative", _milliseconds(ms) / 1e3)
+        elif until is not None:
+            self._limit = ("absolute", _number(until))
+
+    def cut(self) -> None:
+        """Answer now, with the best so far; with the nearest exit when there is none yet."""
+        self._was_cut = True
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether `cut` has been called."""
+        return self._was_cut
+
+    @property
+    def kind(self) -> Kind:
+        """How the limit is given at this moment."""
+        return self._limit[0]
+
+    def deadline(self, start: float) -> float:
+        """The moment the answer is due, for an inference that began at `start` (seconds); infinite without limit."""
+        kind, seconds = self._limit
+        return start + seconds if kind == "relative" else seconds
+
+    def __repr__(self) -> str:
+        kind, seconds = self._limit
+        text = {"relative": f"within(ms={seconds * 1e3:g})", "absolute": f"until({seconds:.6f})"}.get(kind, f"{kind}()")
+        return f"Budget.{text}"
+
+
+def _number(value: float) -> float:
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise BudgetError(f"a budget is a number, not {value!r}")
+    number = float(value)
+    if math.isnan(number):
+        raise BudgetError("a budget cannot be NaN; for no limit use Budget.unbounded()")
+    return number
+
+
+def _milliseconds(value: float) -> float:
+    number = _number(value)
+    if number < 0:
+        raise BudgetError(f"a budget cannot be negative ({number:g} ms)")
+    return number

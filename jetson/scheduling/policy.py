@@ -1,0 +1,107 @@
+"""The interface between runtime and scheduler, and the simplest policies behind it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from jetson.scheduling.paths import Paths
+
+ADVANCE = -1
+"""Action: run the next segment."""
+STOP = -2
+"""Action: answer with what is in hand. Any action from 0 up means: run the branch of that exit."""
+
+
+@dataclass
+class State:
+    """What a policy sees at a boundary. The runtime reuses one object; a policy must not keep it."""
+
+    stage: int = 0
+    """Segments run so far."""
+    answered: int = -1
+    """The exit in hand (0-based), -1 for none."""
+    confidence: float = math.nan
+    """Of the answer in hand; NaN when there is none or in regression."""
+    remaining_ms: float = math.inf
+    """Time left; infinite without a limit, negative when it has passed."""
+    known: bool = True
+    """False when there is a limit that nobody knows."""
+
+
+class Policy(Protocol):
+    """Chooses what runs next."""
+
+    name: str
+
+    def decide(self, state: State) -> int:
+        """An action for this boundary: an exit's index, `ADVANCE` or `STOP`."""
+        ...
+
+    def observe(self, unit: int, elapsed_ms: float) -> None:
+        """Be told what a unit (by index) took from boundary to boundary."""
+        ...
+
+    @property
+    def slowdown(self) -> float:
+        """How much slower than profiled the policy believes the device to be; 1 when it does not estimate it."""
+        ...
+
+
+class StaticExit:
+    """Always the same exit, whatever the budget. A baseline, and how `profile` measures an exit's own path."""
+
+    slowdown = 1.0
+
+    def __init__(self, paths: Paths, exit_: int) -> None:
+        self.name = f"static-{exit_ + 1}"
+        self._stages = paths.stages
+        self.exit = exit_
+
+    def decide(self, state: State) -> int:
+        """Straight to the exit."""
+        if state.answered == self.exit:
+            return STOP
+        return self.exit if state.stage == self._stages[self.exit] else ADVANCE
+
+    def observe(self, unit: int, elapsed_ms: float) -> None:
+        """Nothing is learnt."""
+
+
+class EveryExit:
+    """Every branch on the way to the end: how `profile` measures all units in one frame."""
+
+    name = "every-exit"
+    slowdown = 1.0
+
+    def __init__(self, paths: Paths) -> None:
+        self._stages = paths.stages
+
+    def decide(self, state: State) -> int:
+        """The next branch of this stage, else the next segment."""
+        following = state.answered + 1
+        if following == len(self._stages):
+            return STOP
+        return following if self._stages[following] == state.stage else ADVANCE
+
+    def observe(self, unit: int, elapsed_ms: float) -> None:
+        """Nothing is learnt."""
+
+
+class Untimed:
+    """What can be done without a profile: straight to the last exit, or every exit when the limit is unknown."""
+
+    name = "untimed"
+    slowdown = 1.0
+
+    def __init__(self, paths: Paths) -> None:
+        self._straight = StaticExit(paths, len(paths.stages) - 1)
+        self._every = EveryExit(paths)
+
+    def decide(self, state: State) -> int:
+        """The last exit, or the next one."""
+        return (self._straight if state.known else self._every).decide(state)
+
+    def observe(self, unit: int, elapsed_ms: float) -> None:
+        """Nothing is learnt."""

@@ -1,0 +1,83 @@
+"""Replan + filter: at each boundary, the best exit whose filtered latency quantile still fits."""
+
+from __future__ import annotations
+
+import math
+
+from jetson.manifest import Manifest
+from jetson.profiling.profile import LatencyProfile
+from jetson.scheduling.paths import Paths, remaining_quantiles
+from jetson.scheduling.policy import ADVANCE, STOP, State
+from jetson.scheduling.slowdown import SlowdownFilter
+
+
+class Replan:
+    """The first policy, and the strongest simple one.
+
+    With a known budget it heads for the exit of the highest believed quality that fits, measured as a quantile of
+    the remaining path times the present slowdown, and decides anew at every boundary. When nothing fits and nothing
+    is in hand it takes the quickest exit ahead. Without a limit it runs to the end; with an unknown one it takes
+    every exit that improves on the answer in hand.
+    """
+
+    name = "replan"
+
+    def __init__(self, manifest: Manifest, profile: LatencyProfile, level: float = 0.95) -> None:
+        """Prepare the tables.
+
+        Args:
+            manifest: of the bundle.
+            profile: measured on this device.
+            level: the latency quantile that must fit, 0..1.
+        """
+        self.paths = Paths.of(manifest)
+        names = [unit.name for unit in manifest.units]
+        self._filter = SlowdownFilter()
+        self._profiled_ms = [profile.units[name].end_to_end_ms.median for name in names]
+        self._needed_ms: list[list[float]] = remaining_quantiles(self.paths, profile, names, level).tolist()
+        quality = self.paths.quality
+        last = len(quality) - 1
+        self._last = last
+        # Best first; equal quality: the shallower one, which comes first in the manifest.
+        self._ranked = sorted(range(last + 1), key=lambda e: (-quality[e], e))
+        self._quality = quality
+
+    @property
+    def slowdown(self) -> float:
+        """The filter's present estimate."""
+        return self._filter.slowdown
+
+    def decide(self, state: State) -> int:
+        """An action for this boundary, in a few microseconds."""
+        if not state.known:
+            return self._take_what_comes(state)
+        if state.remaining_ms == math.inf:
+            return self._towards(self._last, state)
+        needed, allowed_ms = self._needed_ms[state.stage], state.remaining_ms / self._filter.slowdown
+        floor = self._quality[state.answered] if state.answered >= 0 else -math.inf
+        for exit_ in self._ranked:
+            if self._quality[exit_] <= floor:
+                break
+            if needed[exit_] <= allowed_ms:
+                return self._towards(exit_, state)
+        if state.answered >= 0:
+            return STOP
+        return self._towards(min(self._ranked, key=needed.__getitem__), state)
+
+    def observe(self, unit: int, elapsed_ms: float) -> None:
+        """Feed the slowdown filter."""
+        self._filter.observe(elapsed_ms, self._profiled_ms[unit])
+
+    def _towards(self, exit_: int, state: State) -> int:
+        if state.answered == exit_:
+            return STOP
+        return exit_ if self.paths.stages[exit_] == state.stage else ADVANCE
+
+    def _take_what_comes(self, state: State) -> int:
+        quality, stages = self._quality, self.paths.stages
+        floor = quality[state.answered] if state.answered >= 0 else -math.inf
+        here = [e for e in self._ranked if stages[e] == state.stage and quality[e] > floor]
+        if here:
+            return here[0]
+        ahead = any(s > state.stage and q > floor for s, q in zip(stages, quality, strict=True))
+        return ADVANCE if ahead else STOP

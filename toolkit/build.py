@@ -1,0 +1,245 @@
+"""The pipeline from a checkpoint to a bundle: cut, export, hold against PyTorch, judge each exit, write."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jetson import __version__
+from jetson.bundle import MANIFEST, Bundle
+from jetson.errors import BadInput, BundleError, DataError, missing_extra
+from jetson.files import new_folder, sha256_file, storage, write_file
+from jetson.manifest import DataRecord, Exit, Manifest, Parity, Provenance, Quality, Unit
+
+if TYPE_CHECKING:
+    from toolkit.data import DataSet
+    from toolkit.data.dataset import Part
+    from toolkit.export.cut import ExitPlan, UnitPlan
+    from toolkit.models.checkpoint import Checkpoint
+
+REVISION = 1
+"""Raised whenever the pipeline makes another bundle of the same input."""
+Step = Callable[[str, int], Callable[[], None]]
+"""Told what begins and in how many parts; gives back what is called after each part."""
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What to build and how."""
+
+    checkpoint: Path
+    out: Path
+    data: str | None = None
+    """Data spec; the checkpoint's own when None."""
+    parity_frames: int = 100
+    quality_frames: int = 2000
+    """At most so many held-out frames judge an exit, per split."""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did."""
+
+    bundle: Bundle
+    exported: tuple[str, ...]
+    reused: tuple[str, ...]
+    up_to_date: bool
+
+
+def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
+    """Make a bundle, or find that the one in place is it.
+
+    Raises:
+        ModelError: the checkpoint cannot be read.
+        DataError: the data is missing, does not fit the model, or has changed since training.
+        ParityError: a unit does not compute what PyTorch computes; the old bundle stays in place.
+        StorageError: the bundle cannot be written; nothing is left half written.
+    """
+    begin = step or (lambda _title, _parts: lambda: None)
+    if min(settings.parity_frames, settings.quality_frames) < 1:
+        raise BadInput("parity and quality need at least one frame each")
+    try:
+        from toolkit.export.cut import cut
+        from toolkit.models.checkpoint import load_checkpoint
+    except ImportError as error:
+        raise missing_extra(error.name or "torch", "host") from None
+
+    old = _old_bundle(settings.out)
+    checkpoint = load_checkpoint(settings.checkpoint)
+    data, record = _data(settings, checkpoint)
+    key = _key(settings, checkpoint, record)
+    if old is not None and old.manifest.build == key:
+        return BuildResult(old, (), tuple(u.name for u in old.manifest.units), up_to_date=True)
+    plans, exits = cut(checkpoint.model)
+    with new_folder(settings.out) as folder:
+        units, reused = _write_units(plans, old, folder, begin)
+        draft = _draft(checkpoint, units, exits, settings, record, key)
+        final = _judge(checkpoint, Bundle(folder, draft), data, settings, begin)
+        write_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(final), indent=1) + b"\n")
+    exported = tuple(u.name for u in units if u.name not in reused)
+    return BuildResult(Bundle.open(settings.out), exported, reused, up_to_date=False)
+
+
+def _old_bundle(out: Path) -> Bundle | None:
+    """The bundle in place; None when there is none, or a damaged one that is to be replaced."""
+    if not out.exists():
+        return None
+    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file()):
+        raise BadInput(f"{out} is there already and is no bundle; choose another --out or remove it")
+    try:
+        return Bundle.open(out)
+    except BundleError:
+        return None
+
+
+def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, DataRecord]:
+    from toolkit import data as data_sets
+
+    training = checkpoint.training
+    spec = settings.data or (training.data_spec if training else None)
+    if spec is None:
+        raise BadInput("this checkpoint was not trained here; name held-out data with --data")
+    data = data_sets.load(spec)
+    record = data.record()
+    config = checkpoint.model.config
+    if data.task != config.task or data.outputs != config.outputs:
+        raise DataError(
+            f"the data {spec} ({data.task}, {data.outputs} outputs) does not fit the checkpoint "
+            f"({config.task}, {config.outputs} outputs)"
+        )
+    if training and settings.data in (None, training.data_spec) and record != training.data:
+        raise DataError(f"the data {spec} has changed since the checkpoint was trained; its splits cannot be trusted")
+    return data, record
+
+
+def _key(settings: BuildSettings, checkpoint: Checkpoint, record: DataRecord) -> str:
+    import onnxruntime
+    import torch
+
+    facts = [REVISION, __version__, torch.__version__, onnxruntime.__version__, checkpoint.digest]
+    facts += [msgspec.to_builtins(record), settings.parity_frames, settings.quality_frames]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _write_units(
+    plans: list[UnitPlan], old: Bundle | None, folder: Path, begin: Step
+) -> tuple[list[Unit], tuple[str, ...]]:
+    """Export each unit, or take it over from the old bundle when nothing that shapes it has changed."""
+    from toolkit.export.onnx import export_module
+    from toolkit.models.count import flops, parameters
+
+    kept = {u.source: u for u in old.manifest.units} if old is not None else {}
+    done = begin("export", len(plans))
+    units: list[Unit] = []
+    reused: list[str] = []
+    for plan in plans:
+        file = folder / "units" / f"{plan.name}.onnx"
+        before = kept.get(plan.source)
+        if before is not None and old is not None:
+            with storage(file):
+                file.parent.mkdir(exist_ok=True)
+                shutil.copyfile(old.file(before), file)
+            reused.append(plan.name)
+        else:
+            write_file(file, export_module(plan.module, plan.example, plan.name, plan.input.name, plan.output.name))
+        units.append(
+            Unit(
+                name=plan.name,
+                kind=plan.kind,
+                layer=plan.layer,
+                file=f"units/{file.name}",
+                sha256=sha256_file(file),
+                size_bytes=file.stat().st_size,
+                input=plan.input,
+                output=plan.output,
+                parameters=parameters(plan.module),
+                flops=flops(plan.module, plan.example),
+                source=plan.source,
+            )
+        )
+        done()
+    return units, tuple(reused)
+
+
+def _draft(
+    checkpoint: Checkpoint,
+    units: list[Unit],
+    exits: list[ExitPlan],
+    settings: BuildSettings,
+    record: DataRecord,
+    key: str,
+) -> Manifest:
+    import onnx
+    import onnxruntime
+    import torch
+    import transformers
+
+    config = checkpoint.model.config
+    versions = {"offramp": __version__}
+    versions |= {m.__name__: str(m.__version__) for m in (torch, transformers, onnx, onnxruntime)}
+    return Manifest(
+        task=config.task,
+        classes=config.classes,
+        outputs=config.outputs,
+        preprocessing=config.preprocessing,
+        units=tuple(units),
+        exits=tuple(
+            Exit(name=e.name, layer=e.layer, architecture=e.architecture, units=e.units, quality=(), max_difference=0.0)
+            for e in exits
+        ),
+        parity=Parity(frames=0, tolerance=0.0, split="calibration"),
+        build=key,
+        provenance=Provenance(
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            command=settings.command,
+            versions=versions,
+            checkpoint=checkpoint.digest,
+            data=record,
+        ),
+    )
+
+
+def _judge(checkpoint: Checkpoint, bundle: Bundle, data: DataSet, settings: BuildSettings, begin: Step) -> Manifest:
+    """Parity on calibration frames, then quality and temperature of every exit on held-out frames."""
+    from calibration.confidence import fit_temperature
+    from calibration.outputs import collect_outputs
+    from jetson.engines import load_engines
+    from toolkit.export.parity import TOLERANCE, check_parity
+
+    manifest = bundle.manifest
+    with contextlib.closing(load_engines(bundle)) as engines:
+        frames = data.calibration.head(settings.parity_frames)
+        worst = check_parity(
+            checkpoint.model, bundle, engines, frames.images, begin("parity with PyTorch", len(frames.images))
+        )
+        parts = {n: getattr(data, n).head(settings.quality_frames) for n in ("calibration", "test")}
+        outputs = {
+            n: collect_outputs(manifest, engines, p.images, begin(f"quality on {n} data", len(p.images)))
+            for n, p in parts.items()
+        }
+    exits = []
+    for k, exit_ in enumerate(manifest.exits):
+        quality = tuple(_quality(manifest, outputs[n][:, k], p, n) for n, p in parts.items())
+        temperature = None
+        if manifest.task == "classification":
+            temperature = fit_temperature(outputs["calibration"][:, k], parts["calibration"].targets)
+        exits.append(msgspec.structs.replace(exit_, quality=quality, temperature=temperature, max_difference=worst[k]))
+    parity = Parity(frames=len(frames.images), tolerance=TOLERANCE, split="calibration")
+    return msgspec.structs.replace(manifest, exits=tuple(exits), parity=parity)
+
+
+def _quality(manifest: Manifest, outputs: object, part: Part, name: str) -> Quality:
+    from calibration.quality import accuracy, mean_absolute_error
+
+    measure = accuracy if manifest.task == "classification" else mean_absolute_error
+    return measure(outputs, part.targets, name)  # type: ignore[operator, arg-type]

@@ -1,0 +1,100 @@
+"""The `offramp` command. A subcommand is imported when it is called, and imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from jetson import __version__
+from jetson.errors import OfframpError
+
+COMMANDS = {
+    "train": "Train a multi-exit ViT: a checkpoint.",
+    "build": "Cut a checkpoint into units, export and check them: a bundle.",
+    "info": "Show what a bundle holds.",
+    "profile": "Measure a bundle's units on this device: a latency profile.",
+    "run": "Answer frames within a budget.",
+    "report": "Write a run's report, one HTML file.",
+    "demo": "Everything once, on handwritten digits, in a few minutes.",
+}
+INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Looks a subcommand up by name, without importing the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"toolkit.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="offramp")
+def cli() -> None:
+    """Deploy multi-exit Vision Transformers on NVIDIA Jetson.
+
+    On the development host: train, build, report. On the device: profile, run. Exit code 2 means that the input
+    cannot be used, 1 that the work failed; both come with one line that says why.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what follows `offramp`; `sys.argv` when None.
+
+    Returns:
+        The exit code. Errors of `jetson.errors` become one line on stderr; a bug keeps its traceback.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = cli.main(words, prog_name="offramp", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        return _fail(_first(words), _usage(error), 2)
+    except OfframpError as error:
+        return _fail(_first(words), str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _fail(_first(words), str(error) or "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(_first(words), "the disk is full; free some space and run the same command again", 2)
+        raise
+
+
+def _fail(command: str, message: str, code: int) -> int:
+    print(f"offramp{command}: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _first(words: Sequence[str]) -> str:
+    return next((f" {w}" for w in words if w in COMMANDS), "")
+
+
+def _usage(error: click.ClickException) -> str:
+    hint = ""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        hint = f" (see: {error.ctx.command_path} --help)"
+    return error.format_message().rstrip() + hint

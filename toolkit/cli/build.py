@@ -1,0 +1,50 @@
+"""`offramp build`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from toolkit.cli.console import print_json, progress_bars, say
+from toolkit.cli.options import JSON
+
+
+@click.command("build")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write the bundle to.")
+@click.option("--data", help="Held-out data that judges the exits [default: what the checkpoint was trained on].")
+@click.option("--parity-frames", default=100, show_default=True, help="Images to hold against PyTorch.")
+@click.option("--quality-frames", default=2000, show_default=True, help="At most so many images judge an exit.")
+@JSON
+def command(
+    checkpoint: Path, out: Path, data: str | None, parity_frames: int, quality_frames: int, as_json: bool
+) -> None:
+    """Make a bundle of CHECKPOINT: cut it at its exits, export every unit, check each against PyTorch.
+
+    A second build of the same input does no work; after a change only the units that changed are exported again.
+    """
+    from toolkit.build import BuildSettings, build
+    from toolkit.cli.info import describe, show
+
+    settings = BuildSettings(
+        checkpoint=checkpoint,
+        out=out,
+        data=data,
+        parity_frames=parity_frames,
+        quality_frames=quality_frames,
+        command=shlex.join(["offramp", *sys.argv[1:]]),
+    )
+    with progress_bars() as step:
+        result = build(settings, step)
+    if result.up_to_date:
+        say(f"{out} is up to date: nothing to do")
+    else:
+        say(f"exported {len(result.exported)} units, kept {len(result.reused)} that had not changed -> {out}")
+    if as_json:
+        summary = {"up_to_date": result.up_to_date, "exported": result.exported, "reused": result.reused}
+        print_json({**summary, "bundle": describe(result.bundle)})
+    elif not result.up_to_date:
+        show(result.bundle)

@@ -1,0 +1,88 @@
+"""`offramp info`, and how a bundle is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from jetson.bundle import Bundle
+from jetson.manifest import Manifest, Quality
+from toolkit.cli.console import out, print_json, print_table
+from toolkit.cli.options import BUNDLE, JSON
+
+
+@click.command("info")
+@BUNDLE
+@JSON
+def command(bundle: Path, as_json: bool) -> None:
+    """Show what BUNDLE holds: units, exits, what each exit is worth, where it comes from."""
+    opened = Bundle.open(bundle)
+    if as_json:
+        print_json(describe(opened))
+    else:
+        show(opened)
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """The manifest as plain data, with its identity."""
+    manifest: dict[str, Any] = msgspec.to_builtins(bundle.manifest)
+    return {**manifest, "path": str(bundle.path), "identity": bundle.manifest.identity}
+
+
+def show(bundle: Bundle) -> None:
+    """The bundle as two tables on stdout."""
+    manifest = bundle.manifest
+    p = manifest.preprocessing
+    out.print(
+        f"{bundle.path}: {manifest.task}, {manifest.outputs} outputs, "
+        f"frames resized to {p.height}x{p.width}x{p.channels}, "
+        f"{manifest.parity.frames} images within {manifest.parity.tolerance:g} of PyTorch",
+        markup=False,
+    )
+    print_table(
+        "Units",
+        ["unit", "ends after layer", "parameters", "MFLOP", "kB", "precision"],
+        [
+            [
+                u.name,
+                str(u.layer),
+                f"{u.parameters:,}",
+                f"{u.flops / 1e6:.2f}",
+                f"{u.size_bytes / 1e3:.0f}",
+                u.precision,
+            ]
+            for u in manifest.units
+        ],
+    )
+    splits = [q.split for q in manifest.exits[0].quality]
+    print_table(
+        "Exits",
+        ["exit", "name", "parameters", "MFLOP", *(f"{metric(manifest)}, {s}" for s in splits), "max diff"],
+        [
+            [
+                str(number),
+                e.name,
+                f"{sum(manifest.unit(u).parameters for u in e.units):,}",
+                f"{sum(manifest.unit(u).flops for u in e.units) / 1e6:.2f}",
+                *(quality(q) for q in e.quality),
+                f"{e.max_difference:.1e}",
+            ]
+            for number, e in enumerate(manifest.exits, start=1)
+        ],
+        left=2,
+    )
+
+
+def metric(manifest: Manifest) -> str:
+    """The exits' metric as a column says it."""
+    return "accuracy %" if manifest.task == "classification" else "mean abs error"
+
+
+def quality(q: Quality) -> str:
+    """Value, interval and sample count in one cell."""
+    if q.metric == "accuracy":
+        return f"{100 * q.value:.1f} [{100 * q.low:.1f}, {100 * q.high:.1f}] n={q.n}"
+    return f"{q.value:.3f} [{q.low:.3f}, {q.high:.3f}] n={q.n}"

@@ -1,0 +1,122 @@
+"""`offramp run`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jetson.errors import BadInput, DataError
+from jetson.files import write_file
+from jetson.profiling.profile import LatencyProfile
+from jetson.replay import replay, summarise
+from jetson.runtime import Runtime
+from jetson.scheduling.budget import Budget
+from jetson.scheduling.trace import FrameBudget, load_trace
+from toolkit.cli.console import out, print_json, print_table, progress_bars, say
+from toolkit.cli.options import BUNDLE, JSON
+
+
+@click.command("run")
+@BUNDLE
+@click.option("--profile", "profile_file", required=True, type=click.Path(path_type=Path), help="Of BUNDLE, made here.")
+@click.option("--data", required=True, help="An image, a folder, an .npy or .npz file, or a data set's name.")
+@click.option("--split", default="test", show_default=True, type=click.Choice(["train", "calibration", "test"]))
+@click.option("--budget-ms", type=float, help="The same budget for every frame.")
+@click.option(
+    "--budget-trace", type=click.Path(path_type=Path), help="CSV file: t_ms,budget_ms[,revise_at_ms,revised_ms]."
+)
+@click.option("--frames", type=click.IntRange(1), help="Answer so many [default: the trace's lines, or all frames].")
+@click.option("--no-pace", is_flag=True, help="Do not wait for the trace's t_ms between frames.")
+@click.option("--level", default=0.95, show_default=True, help="The latency quantile that must fit into a budget.")
+@click.option("--record", type=click.Path(path_type=Path), help="Write the lines of --json to this file too.")
+@JSON
+def command(
+    bundle: Path,
+    profile_file: Path,
+    data: str,
+    split: str,
+    budget_ms: float | None,
+    budget_trace: Path | None,
+    frames: int | None,
+    no_pace: bool,
+    level: float,
+    record: Path | None,
+    as_json: bool,
+) -> None:
+    """Answer frames of DATA with BUNDLE, each within its budget; a line per frame and a summary."""
+    from toolkit import data as data_sets
+
+    if (budget_ms is None) == (budget_trace is None):
+        raise BadInput("give either --budget-ms or --budget-trace")
+    if budget_ms is not None:
+        Budget.within(budget_ms)  # refuses NaN and negative figures before anything is loaded
+    trace = load_trace(budget_trace) if budget_trace is not None else []
+    profile = LatencyProfile.load(profile_file)
+    runtime = Runtime.load(bundle, profile, level=level)
+    part = data_sets.frames(data, split=split)
+    if len(part.images) == 0:
+        raise DataError(f"{data}: no frames in it")
+    if budget_ms is not None:
+        trace = [FrameBudget(0.0, budget_ms)] * (frames or len(part.images))
+    elif frames is not None:
+        trace = trace[:frames]
+    targets = part.targets if _fits(part.targets, runtime) else None
+    if part.targets is not None and targets is None:
+        say("the data's labels are not this bundle's task: answers are not judged")
+    records: list[dict[str, Any]] = []
+    pace = budget_trace is not None and not no_pace
+    with progress_bars() as begin:
+        done = begin("answering", len(trace))
+        for line in replay(runtime, part.images, trace, profile, targets, pace):
+            records.append(line)
+            if as_json:
+                print_json(line)
+            done()
+    runtime.close()
+    summary = summarise(records)
+    if record is not None:
+        lines = [*records, {"summary": summary}]
+        write_file(record, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
+    if as_json:
+        print_json({"summary": summary})
+    else:
+        show(summary)
+
+
+def _fits(targets: Any, runtime: Runtime) -> bool:
+    manifest = runtime.bundle.manifest
+    if targets is None:
+        return False
+    if manifest.task == "classification":
+        return bool(targets.ndim == 1 and targets.dtype.kind in "iu" and targets.max() < manifest.outputs)
+    return bool(targets.ndim == 2 and targets.shape[1] == manifest.outputs)
+
+
+def show(summary: dict[str, Any]) -> None:
+    """The summary as a table and a line on stdout."""
+    frames = summary["frames"]
+    print_table(
+        "Exits used",
+        ["exit", "frames", "share"],
+        [[name, f"{n:,}", f"{100 * n / frames:.1f} %"] for name, n in sorted(summary["exits"].items(), key=_by_layer)],
+    )
+    words = {
+        "acc_at_d": "acc@D {:.1%} (in time and right)",
+        "mean_absolute_error": "mean abs error {:.3f}",
+        "miss_rate": "miss rate {:.2%} of the budgets that can be met",
+        "infeasible_share": "{:.1%} of the budgets cannot be met",
+        "late": "{:,} late",
+        "mean_compute_ms": "{:.3f} ms compute a frame",
+        "p50_ms": "p50 {:.3f} ms",
+        "p99_ms": "p99 {:.3f} ms",
+    }
+    said = [text.format(summary[key]) for key, text in words.items() if summary[key] is not None]
+    out.print(f"{frames:,} frames: " + ", ".join(said), markup=False)
+
+
+def _by_layer(item: tuple[str, int]) -> tuple[int, str]:
+    name = item[0]
+    return int(name.partition(":")[0]), name

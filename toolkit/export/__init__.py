@@ -1,0 +1,1 @@
+"""Cut a trained model into units, export each to ONNX, and hold it against PyTorch."""

@@ -1,0 +1,158 @@
+"""Load a backbone from a `transformers` checkpoint directory, unchanged but for its input size when asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from jetson.errors import ModelError
+from jetson.files import sha256_file
+from toolkit.models.backbone import MODEL_CLASSES, as_pair
+from toolkit.models.config import BackboneConfig, Family, Pooling
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What was found in a checkpoint directory."""
+
+    config: BackboneConfig
+    encoder: nn.Module
+    heads: tuple[nn.Linear, ...]
+    """The checkpoint's own classifier(s); empty for a bare backbone."""
+    labels: tuple[str, ...] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    normalisation: str
+    """Where mean and std come from, in words."""
+
+
+def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretrained:
+    """Read a ViT, DeiT or DINOv2 checkpoint directory as `transformers` writes it.
+
+    Args:
+        folder: holds config.json and the weights.
+        image: height and width to run at; the checkpoint's own size when None. Another size resizes the position
+            table once, the way the family itself does.
+
+    Raises:
+        ModelError: no such checkpoint, another family, or weights that do not fill the model.
+    """
+    import transformers
+
+    settings = _read_json(folder / "config.json", folder)
+    family = settings.get("model_type")
+    if family not in MODEL_CLASSES:
+        known = ", ".join(MODEL_CLASSES)
+        raise ModelError(f"{folder}: model type {family!r} is not supported; supported are {known}")
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise ModelError(f"{folder}: no weights in it (looked for {', '.join(WEIGHTS)})")
+    name = _class_name(settings, family)
+    options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
+    if name == MODEL_CLASSES[family][1] and not family.startswith("dinov2"):
+        options["add_pooling_layer"] = False
+    try:
+        model, info = getattr(transformers, name).from_pretrained(folder, **options)
+    except Exception as error:  # transformers raises many kinds; the file is the user's
+        raise ModelError(f"{folder}: transformers cannot load it: {_first_line(error)}") from error
+    missing = [k for k in info["missing_keys"] if "mask_token" not in k and "pooler" not in k]
+    if missing or info.get("mismatched_keys"):
+        what = missing[0] if missing else next(iter(info["mismatched_keys"]))
+        raise ModelError(f"{folder}: its weights do not fill a {name} (first: {what})")
+    encoder = model if name == MODEL_CLASSES[family][1] else getattr(model, model.base_model_prefix)
+    encoder.float()
+    resize_input(encoder, image or as_pair(encoder.config.image_size), family)
+    heads = _heads(model)
+    mean, std, source = _normalisation(folder, family, encoder.config.num_channels)
+    config = BackboneConfig(
+        family=family,
+        pooling=_pooling(family, len(heads)),
+        transformers=_plain(encoder.config.to_diff_dict()),
+        pretrained=sha256_file(weights),
+    )
+    labels = tuple(str(encoder.config.id2label[i]) for i in range(heads[0].out_features)) if heads else None
+    return Pretrained(config, encoder, heads, labels, mean, std, source)
+
+
+def resize_input(encoder: nn.Module, image: tuple[int, int], family: Family) -> None:
+    """Give the encoder a position table for `image` (height, width), by its family's own interpolation."""
+    settings = encoder.config  # type: ignore[attr-defined]
+    old, patch = as_pair(settings.image_size), as_pair(settings.patch_size)
+    if image == old:
+        return
+    grid = (image[0] // patch[0], image[1] // patch[1])
+    if min(grid) < 1:
+        raise ModelError(f"an image of {image[0]}x{image[1]} is smaller than one patch of {patch[0]}x{patch[1]}")
+    if old[0] // patch[0] != old[1] // patch[1]:
+        raise ModelError(f"positions of a checkpoint for {old[0]}x{old[1]} images cannot be resized; keep its size")
+    embeddings = encoder.embeddings  # type: ignore[attr-defined]
+    prefix = 2 if family == "deit" else 1
+    like = torch.zeros(1, prefix + grid[0] * grid[1], settings.hidden_size)
+    with torch.no_grad():
+        table = embeddings.interpolate_pos_encoding(like, image[0], image[1])
+    embeddings.position_embeddings = nn.Parameter(table.clone())
+    settings.image_size = image[0] if image[0] == image[1] else list(image)
+
+
+def _class_name(settings: dict[str, Any], family: Family) -> str:
+    bare = MODEL_CLASSES[family][1]
+    named = (settings.get("architectures") or [bare])[0]
+    stem = bare.removesuffix("Model")
+    known = {f"{stem}ForImageClassification", f"{stem}ForImageClassificationWithTeacher"}
+    return named if named in known else bare
+
+
+def _heads(model: nn.Module) -> tuple[nn.Linear, ...]:
+    names = ("classifier",) if hasattr(model, "classifier") else ("cls_classifier", "distillation_classifier")
+    return tuple(getattr(model, n) for n in names if isinstance(getattr(model, n, None), nn.Linear))
+
+
+def _pooling(family: Family, heads: int) -> Pooling:
+    if family.startswith("dinov2"):
+        return "class+mean"
+    return "class+distillation" if heads == 2 else "class"
+
+
+def _normalisation(folder: Path, family: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    file = folder / "preprocessor_config.json"
+    if file.is_file():
+        settings = _read_json(file, folder)
+        mean, std = settings.get("image_mean"), settings.get("image_std")
+        if settings.get("do_normalize", True) and mean and std and len(mean) == len(std) == channels:
+            return tuple(map(float, mean)), tuple(map(float, std)), "preprocessor_config.json"
+    mean, std = CENTRED if family == "vit" else IMAGENET
+    if channels != len(mean):
+        return (0.5,) * channels, (0.5,) * channels, "0.5 for every channel"
+    return mean, std, f"the usual one of {family} (no preprocessor_config.json)"
+
+
+def _read_json(file: Path, folder: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ModelError(f"{folder}: no {file.name} in it; a transformers checkpoint directory has one")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{file}: cannot be read as JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{file}: not a JSON object")
+    return content
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Only what shapes the encoder: no label names, no bookkeeping of `transformers`."""
+    drop = {"id2label", "label2id", "architectures", "transformers_version", "torch_dtype", "dtype", "model_type"}
+    drop |= {"_name_or_path", "stage_names", "out_features", "out_indices", "_out_features", "_out_indices"}
+    return {k: v for k, v in settings.items() if k not in drop and not k.startswith("_")}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
