@@ -1,0 +1,91 @@
+"""Image files that are decoded when they are asked for, one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jetson.errors import DataError, missing_extra
+from jetson.files import sha256_file, storage
+from toolkit.data.wording import one_line
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+# A file is only ever opened as one of these, whatever its name says: Pillow knows formats that start other programs.
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file's name says it is an image. Hidden files are not (macOS leaves `._photo.jpg` beside a photo)."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def decode(path: Path) -> np.ndarray:
+    """One image file as uint8, height x width x 3 (RGB), upright as its EXIF orientation says.
+
+    Transparency is dropped, grey becomes three equal channels, and 16-bit values keep their upper eight bits.
+
+    Raises:
+        DataError: the file is no image, or a damaged one.
+        StorageError: the file cannot be read.
+        MissingExtra: Pillow is not installed.
+    """
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError:
+        raise missing_extra("pillow", "images") from None
+    with storage(path, "read"):
+        content = path.read_bytes()
+    # What Pillow's decoders raise on damaged files; OSError is not the disk here, the bytes are already read.
+    damaged = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, ZeroDivisionError)
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            if "transparency" in upright.info:
+                upright = upright.convert("RGBA")
+            return np.array(upright.convert("RGB"), dtype=np.uint8)
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not a PNG, JPEG, BMP or WebP image; replace or remove it") from None
+    except (*damaged, struct.error, zlib.error, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: the image cannot be decoded ({one_line(error)}); replace or remove it") from None
+
+
+class FileImages:
+    """A sequence of RGB images kept as files.
+
+    An image is its file's bytes where content is compared: the same picture saved in two formats counts as two.
+    """
+
+    def __init__(self, paths: Iterable[Path]):
+        self.paths = tuple(paths)
+        self._digests: dict[Path, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        return decode(self.paths[index])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(decode, self.paths)
+
+    def pick(self, indices: Iterable[int]) -> FileImages:
+        """The images at `indices`, in that order; nothing is decoded and no file is hashed twice."""
+        chosen = FileImages(self.paths[int(i)] for i in indices)
+        chosen._digests = self._digests
+        return chosen
+
+    def digests(self) -> tuple[bytes, ...]:
+        """A content hash of every file, in order."""
+        for path in self.paths:
+            if path not in self._digests:
+                self._digests[path] = hashlib.sha256(f"file {sha256_file(path)}".encode()).digest()
+        return tuple(self._digests[path] for path in self.paths)
