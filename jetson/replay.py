@@ -17,10 +17,6 @@ from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.trace import FrameBudget
 
-FEASIBLE_LEVEL = 0.99
-"""A budget counts as one the quickest exit can meet when it is at least this quantile of that exit's latency."""
-
-
 def replay(
     runtime: Runtime,
     frames: Sequence[Any],
@@ -28,6 +24,7 @@ def replay(
     profile: LatencyProfile,
     targets: Any = None,
     pace: bool = True,
+    level: float = 0.95,
 ) -> Iterator[dict[str, Any]]:
     """Answer one frame per line of the trace; frames are taken in turn and start over at the end.
 
@@ -38,11 +35,12 @@ def replay(
         profile: tells which budgets can be met at all.
         targets: int64 (n,) classes or float32 (n, outputs) values; None when they are not known.
         pace: wait for the moment `t_ms` of each line; without, frames follow one another at once.
+        level: a budget counts as one that can be met when the quickest exit's latency at this quantile fits into it.
 
     Yields:
         A record per frame, plain data: the answer, its budget, and whether it was right.
     """
-    feasible_ms = min(float(e.end_to_end_ms.quantile(FEASIBLE_LEVEL)) for e in profile.exits)
+    feasible_ms = min(float(e.end_to_end_ms.quantile(level)) for e in profile.exits)
     branches = {e.units[-1] for e in runtime.bundle.manifest.exits}
     began = clock()
     for number, line in enumerate(trace):

@@ -70,7 +70,7 @@ def command(
     pace = budget_trace is not None and not no_pace
     with progress_bars() as begin:
         done = begin("answering", len(trace))
-        for line in replay(runtime, part.images, trace, profile, targets, pace):
+        for line in replay(runtime, part.images, trace, profile, targets, pace, level):
             records.append(line)
             if as_json:
                 print_json(line)
