@@ -1,0 +1,119 @@
+"""The page as a browser shows it: drawn, quiet, inside its width, in light and dark."""
+
+import pytest
+
+from tests.browser import ARGUMENTS, NO_BROWSER, find_browser
+from toolkit.report import write_report
+from toolkit.report.gather import gather
+from toolkit.report.page import charts
+
+BRANCHES = ("mlp", "cnn-ignore", "cnn-add", "cnn-project", "vit", "mlp-mixer", "resmlp")
+RECIPES = {
+    "three exits": {"frames": 150},
+    "fourteen exits": {
+        "layers": tuple(range(1, 13)),
+        "exits": (
+            *sorted([*((n, BRANCHES[n % 7]) for n in range(1, 12)), (6, "vit"), (7, "vit")]),
+            (12, "head"),
+        ),
+        "frames": 200,
+        "gpu": True,
+    },
+    "seven branches, regression": {
+        "layers": (6, 12),
+        "exits": (*((6, b) for b in BRANCHES), (12, "head")),
+        "task": "regression",
+        "frames": 100,
+    },
+}
+DRAWN = """() => Object.fromEntries([...document.querySelectorAll('.plot')].map((element) => [element.id, {
+    traces: element.data.length,
+    drawn: element.querySelectorAll('.scatterlayer > .trace, .barlayer > .trace').length,
+    svg: element.querySelectorAll('svg.main-svg').length,
+    labels: element.querySelectorAll('.annotation').length,
+    tick: getComputedStyle(element.querySelector('.xtick text')).fill,
+}]))"""
+TICK_CHANGED = """(was) => {
+    const tick = document.querySelector('#fig-quality .xtick text');
+    return tick !== null && getComputedStyle(tick).fill !== was;
+}"""
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = find_browser()
+    if found is None:
+        pytest.skip(NO_BROWSER)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """A function that opens a file and returns the page and the list of everything that went wrong on it."""
+    contexts = []
+
+    def opened(file, width=1280):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="light")
+        contexts.append(context)
+        page, wrong = context.new_page(), []
+        page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: wrong.append(f"error: {e}"))
+        page.on("request", lambda r: wrong.append(f"request: {r.url}") if not r.url.startswith("file:") else None)
+        page.on("dialog", lambda d: (wrong.append(f"dialog: {d.message}"), d.dismiss()))
+        page.goto(file.as_uri())
+        page.wait_for_selector("html[data-drawn]")
+        return page, wrong
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+def test_the_page_is_drawn_and_quiet(make_run, visit, recipe):
+    run = make_run(**recipe)
+    page, wrong = visit(write_report(run))
+    expected = charts(gather(run))
+    found = page.evaluate(DRAWN)
+    assert set(found) == set(expected)
+    for name, chart in expected.items():
+        assert found[name]["svg"] > 0
+        assert found[name]["traces"] == found[name]["drawn"] == len(chart.data), name
+        if chart.labels:
+            assert found[name]["labels"] == len(chart.labels)
+    assert page.evaluate(OVERFLOW) == 0
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(TICK_CHANGED, arg=found["fig-quality"]["tick"])
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+    dark = page.evaluate(DRAWN)
+    assert {name: f["drawn"] for name, f in dark.items()} == {name: f["drawn"] for name, f in found.items()}
+    assert wrong == []
+
+
+@pytest.mark.slow
+def test_a_phone_and_a_key_of_the_legend(make_run, visit):
+    page, wrong = visit(write_report(make_run(**RECIPES["fourteen exits"])), width=390)
+    assert page.evaluate(OVERFLOW) == 0
+    key = page.locator("button.key[data-chart=fig-frames][data-group^=exit]").first
+    key.click()
+    assert key.get_attribute("aria-pressed") == "false"
+    page.wait_for_function("() => document.getElementById('fig-frames').data.some((t) => t.visible === false)")
+    assert wrong == []
+
+
+@pytest.mark.slow
+def test_a_hostile_name_stays_text(make_run, visit):
+    hostile = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+    run = make_run(classes=(hostile, "cat"), exits=((4, hostile), (12, "head")), checkpoint=hostile, frames=20)
+    page, wrong = visit(write_report(run))
+    assert page.locator("img").count() == 0
+    assert page.locator("#exits tbody th").first.inner_text() == f"4:{hostile}"
+    page.locator("#fig-quality .annotation").first.wait_for()
+    assert hostile in page.locator("#fig-quality .annotation").first.text_content()
+    assert wrong == []

@@ -1,0 +1,132 @@
+import json
+
+import pytest
+
+from jetson.errors import BadInput, BundleError, DataError, ProfileError
+from toolkit.report.gather import gather
+
+
+def test_a_whole_run_is_read(make_run):
+    run = gather(make_run(frames=20))
+    assert [e.name for e in run.manifest.exits] == ["4:mlp", "8:cnn-add", "head"]
+    assert run.frames is not None
+    assert len(run.frames.frames) == 20
+    assert run.frames.summary is not None
+    assert run.frames.summary["frames"] == 20
+    assert sum(run.frames.used(tuple(run.styles)).values()) == 20
+    assert run.history is not None
+    assert len(run.history.history) == 12
+    assert run.shown_split == "test"
+
+
+def test_what_is_optional_may_be_missing(make_run):
+    run = gather(make_run(frames=None, history=False, test_split=False))
+    assert run.frames is None
+    assert run.history is None
+    assert run.shown_split == "calibration"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_no_run_says_how_to_make_one(tmp_path, exists):
+    folder = tmp_path / "somewhere"
+    if exists:
+        folder.mkdir()
+    with pytest.raises(BadInput, match=r"not a run .*offramp demo --out ") as caught:
+        gather(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_bundle_is_the_loaders_error(make_run):
+    run = make_run(frames=None)
+    (run / "bundle").rename(run / "elsewhere")
+    with pytest.raises(BundleError, match="offramp build"):
+        gather(run)
+
+
+def test_a_missing_profile_is_the_loaders_error(make_run):
+    run = make_run(frames=None)
+    (run / "profile.json").unlink()
+    with pytest.raises(ProfileError, match="offramp profile"):
+        gather(run)
+
+
+def test_a_profile_of_another_bundle_is_refused(make_run):
+    run, other = make_run(frames=None), make_run(frames=None, layers=(6, 12), exits=((6, "vit"), (12, "head")))
+    (other / "profile.json").replace(run / "profile.json")
+    with pytest.raises(ProfileError, match=r"measured on bundle .*measure again with: offramp profile"):
+        gather(run)
+
+
+@pytest.mark.parametrize("part", ["units", "exits"])
+def test_a_profile_without_an_exit_or_unit_is_refused(make_run, part):
+    run = make_run(frames=None)
+    profile = json.loads((run / "profile.json").read_text())
+    if part == "units":
+        del profile["units"]["segment08"]
+    else:
+        profile["exits"] = [e for e in profile["exits"] if e["name"] != "8:cnn-add"]
+    (run / "profile.json").write_text(json.dumps(profile))
+    with pytest.raises(ProfileError, match="no latency of " + ("segment08" if part == "units" else "8:cnn-add")):
+        gather(run)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "not a frame"),
+        ("[1, 2]", "not a frame"),
+        ('{"frame": 1}', "missing required field"),
+        ('{"frame": 1, "t_ms": "x", "exit": 1, "exit_name": "head", "elapsed_ms": 1}', "t_ms"),
+        ('{"frame": 1, "t_ms": 0, "exit": 1, "exit_name": "9:other", "elapsed_ms": 1}', "no exit '9:other'"),
+        ("\xff", "not a frame"),
+    ],
+)
+def test_a_malformed_frame_names_file_and_line(make_run, line, said):
+    run = make_run(frames=2)
+    good = (run / "frames.jsonl").read_text().splitlines()[:2]
+    (run / "frames.jsonl").write_bytes("\n".join([*good, line]).encode("latin-1"))
+    with pytest.raises(DataError, match=said) as caught:
+        gather(run)
+    assert "frames.jsonl, line 3" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_runs_in_one_file_are_refused(make_run):
+    run = make_run(frames=2)
+    text = (run / "frames.jsonl").read_text()
+    (run / "frames.jsonl").write_text(text + text)
+    with pytest.raises(DataError, match=r"line 4.*more than one run"):
+        gather(run)
+
+
+def test_unknown_keys_and_nulls_in_frames_are_tolerated(make_run):
+    run = make_run(frames=0)
+    names = ("budget_ms", "class", "label", "value", "target", "correct", "confidence", "met_deadline", "feasible")
+    frame = {"frame": 0, "t_ms": 0, "exit": 3, "exit_name": "head", "elapsed_ms": 2, "slowdown": 1, "new": {"key": 1}}
+    frame |= dict.fromkeys(names)
+    (run / "frames.jsonl").write_text(json.dumps(frame) + "\n\n" + json.dumps({"summary": {"acc_at_d": None}}) + "\n")
+    log = gather(run).frames
+    assert log is not None
+    assert not log.frames[0].late
+    assert not log.frames[0].infeasible
+
+
+def test_training_is_read_with_tolerance(make_run):
+    run = make_run(frames=None)
+    file = run / "checkpoint" / "training.json"
+    file.write_text('{"history": [{"loss": NaN}, {"exits": {"head": {"loss": 1, "extra": [1]}}, "seconds": null}]}')
+    history = gather(run).history
+    assert history is not None
+    assert history.history[0].loss is None
+    assert history.history[1].exit_loss("head") == 1.0
+    assert history.history[1].exit_loss("4:mlp") is None
+    assert history.test == ()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"history": 3}', '{"history": [{"loss": "low"}]}'])
+def test_a_damaged_history_is_one_line(make_run, text):
+    run = make_run(frames=None)
+    (run / "checkpoint" / "training.json").write_text(text)
+    with pytest.raises(DataError, match=r"training\.json: not a training history") as caught:
+        gather(run)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,127 @@
+"""The page: charts, diagram and tables put into one HTML file that asks nothing of a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jetson.errors import missing_extra
+from jetson.files import write_file
+from toolkit.report import facts, tables
+from toolkit.report.charts import Chart
+from toolkit.report.diagram import cut_diagram
+from toolkit.report.frame_charts import SVG_POINTS, frames_chart, used_chart
+from toolkit.report.gather import Run, gather
+from toolkit.report.history_chart import history_chart
+from toolkit.report.latency_chart import latency_chart
+from toolkit.report.quality_chart import quality_chart
+
+HERE = Path(__file__).parent
+STYLES = ("colours.css", "report.css", "diagram.css", "print.css")
+ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """Write the report of a run as one self-contained HTML file.
+
+    Args:
+        run: folder with `bundle/` and `profile.json`; `frames.jsonl` and `checkpoint/training.json` if there are any.
+        out: where the page goes; `report.html` in the run folder by default.
+
+    Returns:
+        The page's path. The same run always gives the same bytes.
+
+    Raises:
+        MissingExtra: plotly or jinja2 is not installed.
+        BadInput: `run` is not a run, or one of its files cannot be used (BundleError, ProfileError, DataError).
+        StorageError: a file cannot be read, or the page cannot be written.
+    """
+    _plotly()
+    page = render(gather(run))
+    path = run / "report.html" if out is None else out
+    write_file(path, page)
+    return path
+
+
+def render(run: Run) -> str:
+    """The page of `run` as text.
+
+    Raises:
+        MissingExtra: plotly or jinja2 is not installed.
+    """
+    plotly = _plotly()
+    try:
+        import jinja2
+        from markupsafe import Markup
+    except ImportError:
+        raise missing_extra("jinja2", "report") from None
+    shown = charts(run)
+    driver = _asset("report.js")
+    webgl = run.frames is not None and len(run.frames.frames) > SVG_POINTS
+    loader = jinja2.FileSystemLoader(HERE)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        manifest=run.manifest,
+        styles=run.styles,
+        facts=facts,
+        tables=tables,
+        charts=shown,
+        webgl=webgl,
+        diagram=Markup(cut_diagram(run)),
+        css=Markup("\n".join(_asset(name) for name in STYLES)),
+        plotly=Markup(plotly),
+        driver=Markup(driver),
+        specs=Markup(embedded_json({name: chart.spec() for name, chart in shown.items()})),
+        policy=_policy(plotly, driver, webgl=webgl),
+    )
+
+
+def charts(run: Run) -> dict[str, Chart]:
+    """Every chart this run has the data for, by the id of its element."""
+    made = [quality_chart(run), latency_chart(run)]
+    if run.frames is not None and run.frames.frames:
+        made += [frames_chart(run, run.frames), used_chart(run, run.frames)]
+    training = history_chart(run, run.history) if run.history else None
+    if training is not None:
+        made.append(training)
+    return {chart.name: chart for chart in made}
+
+
+def embedded_json(value: Any) -> str:
+    """JSON that can stand inside a script element: nothing in it can end the element or start another."""
+    text = msgspec.json.encode(value).decode()
+    for character, escape in ESCAPES.items():
+        text = text.replace(character, escape)
+    return text
+
+
+def _policy(*scripts: str, webgl: bool) -> str:
+    """The page's content security policy: these very scripts run, no other, and nothing is fetched.
+
+    Plotly compiles code at run time for WebGL and for nothing else, so only such a page allows that.
+    """
+    hashes = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
+    allowed = " ".join([*(f"'sha256-{h}'" for h in hashes), *(["'unsafe-eval'"] if webgl else [])])
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _plotly() -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise missing_extra("plotly", "report") from None
+    return str(get_plotlyjs())
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
