@@ -9,7 +9,7 @@ import click
 
 from jetson.errors import missing_extra
 from toolkit.cli.console import print_json, print_table, say
-from toolkit.cli.options import JSON, Size
+from toolkit.cli.options import JSON, THREADS, Size
 from toolkit.training import settings as defaults
 
 if TYPE_CHECKING:
@@ -51,11 +51,14 @@ NEEDED = ("torch", "transformers", "accelerate", "safetensors")
     show_default=True,
     help=f"Highest learning rate; weights of a DIR take {defaults.PRETRAINED_FACTOR:g} of it.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the weights, the order, and the split of the data.")
-@click.option("--image-size", type=Size(), help="Model input [default: the data's size; the checkpoint's for a DIR].")
+@click.option("--seed", default=0, show_default=True, help="Of the weights, the order and the augmentation.")
 @click.option(
-    "--patch-size", type=int, help=f"For a size [default: 4; 2 for images up to {defaults.SMALL_IMAGE} pixels]."
+    "--image-size",
+    type=Size(),
+    metavar="N|HxW",
+    help="Model input [default: the data's size; the checkpoint's for a DIR].",
 )
+@click.option("--patch-size", type=int, help=f"Edge of a patch, for a size [default: {defaults.PATCH_SIZE}].")
 @click.option("--depth", type=int, help=f"Layers, for a size [default: {defaults.DEPTH}].")
 @click.option(
     "--distill",
@@ -74,14 +77,17 @@ NEEDED = ("torch", "transformers", "accelerate", "safetensors")
 )
 @click.option("--limit", type=int, help="Train on so many images, drawn by the seed [default: all].")
 @click.option("--restart", is_flag=True, help="Throw away a finished or unfinished run in --out.")
+@THREADS
 @JSON
-def command(as_json: bool, **chosen: Any) -> None:
+def command(threads: int | None, as_json: bool, **chosen: Any) -> None:
     """Train a multi-exit ViT and write its checkpoint to --out.
 
     A run that was stopped goes on from its last whole epoch when the same command is given again. For several
-    processes: accelerate launch [--cpu] --num_processes 2 -m toolkit train ...
+    processes: torchrun --nproc-per-node 2 -m toolkit train ..., or on GPUs accelerate launch -m toolkit train ...
     """
     try:
+        import torch
+
         from toolkit.models.checkpoint import load_checkpoint
         from toolkit.training.run import train
     except ImportError as error:
@@ -90,6 +96,8 @@ def command(as_json: bool, **chosen: Any) -> None:
         raise missing_extra(error.name or "torch", "host") from None
     from toolkit.cli.train_progress import shown
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     chosen_settings = defaults.TrainSettings(**chosen)
     progress = shown()
     out = train(chosen_settings, progress)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,8 @@ class Pretrained:
     """What was found in a checkpoint directory."""
 
     config: BackboneConfig
-    encoder: nn.Module
+    encoder: Any
+    """The bare `transformers` model, e.g. a `ViTModel`."""
     heads: tuple[nn.Linear, ...]
     """The checkpoint's own classifier(s); empty for a bare backbone."""
     labels: tuple[str, ...] | None
@@ -61,7 +65,8 @@ def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretr
     if name == MODEL_CLASSES[family][1] and not family.startswith("dinov2"):
         options["add_pooling_layer"] = False
     try:
-        model, info = getattr(transformers, name).from_pretrained(folder, **options)
+        with _quiet():
+            model, info = getattr(transformers, name).from_pretrained(folder, **options)
     except Exception as error:  # transformers raises many kinds; the file is the user's
         raise ModelError(f"{folder}: transformers cannot load it: {_first_line(error)}") from error
     missing = [k for k in info["missing_keys"] if "mask_token" not in k and "pooler" not in k]
@@ -77,15 +82,15 @@ def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretr
         family=family,
         pooling=_pooling(family, len(heads)),
         transformers=_plain(encoder.config.to_diff_dict()),
-        pretrained=sha256_file(weights),
+        pretrained=_digest(weights),
     )
     labels = tuple(str(encoder.config.id2label[i]) for i in range(heads[0].out_features)) if heads else None
     return Pretrained(config, encoder, heads, labels, mean, std, source)
 
 
-def resize_input(encoder: nn.Module, image: tuple[int, int], family: Family) -> None:
+def resize_input(encoder: Any, image: tuple[int, int], family: Family) -> None:
     """Give the encoder a position table for `image` (height, width), by its family's own interpolation."""
-    settings = encoder.config  # type: ignore[attr-defined]
+    settings = encoder.config
     old, patch = as_pair(settings.image_size), as_pair(settings.patch_size)
     if image == old:
         return
@@ -94,13 +99,37 @@ def resize_input(encoder: nn.Module, image: tuple[int, int], family: Family) -> 
         raise ModelError(f"an image of {image[0]}x{image[1]} is smaller than one patch of {patch[0]}x{patch[1]}")
     if old[0] // patch[0] != old[1] // patch[1]:
         raise ModelError(f"positions of a checkpoint for {old[0]}x{old[1]} images cannot be resized; keep its size")
-    embeddings = encoder.embeddings  # type: ignore[attr-defined]
+    embeddings = encoder.embeddings
     prefix = 2 if family == "deit" else 1
     like = torch.zeros(1, prefix + grid[0] * grid[1], settings.hidden_size)
     with torch.no_grad():
         table = embeddings.interpolate_pos_encoding(like, image[0], image[1])
     embeddings.position_embeddings = nn.Parameter(table.clone())
     settings.image_size = image[0] if image[0] == image[1] else list(image)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars and remarks of `transformers`; what matters in them is checked here."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _digest(weights: Path) -> str:
+    """SHA-256 of the weights; of an index, over the files it names."""
+    if weights.suffix != ".json":
+        return sha256_file(weights)
+    names = sorted(set(_read_json(weights, weights.parent).get("weight_map", {}).values()))
+    return hashlib.sha256(" ".join(sha256_file(weights.parent / name) for name in names).encode()).hexdigest()
 
 
 def _class_name(settings: dict[str, Any], family: Family) -> str:

@@ -14,7 +14,7 @@ class Recipe(Record, frozen=True, kw_only=True):
 
     strategy: Strategy
     seed: int
-    """Decides the initial weights, the order of the images, the augmentation, and the split of the data."""
+    """Decides the initial weights, the order of the images and the augmentation; not how the data is split."""
     data_spec: str
     data: DataRecord
     limit: int | None
