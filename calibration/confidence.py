@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from jetson.errors import missing_extra
+from jetson.errors import DataError, missing_extra
 
 LOG_RANGE = (-3.0, 3.0)
 """Bounds of the logarithm of the temperature."""
@@ -20,11 +20,18 @@ def fit_temperature(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int6
 
     Returns:
         A factor to divide logits by before the softmax; above 1 the exit was too sure of itself.
+
+    Raises:
+        DataError: no frames, or a label that is no class.
     """
     try:
         from scipy.optimize import minimize_scalar
     except ImportError:
         raise missing_extra("scipy", "host") from None
+    if len(labels) == 0:
+        raise DataError("there are no frames to fit a temperature to")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise DataError(f"a temperature cannot be fitted to labels outside 0..{logits.shape[1] - 1}")
     scores = logits.astype(np.float64)
     rows = np.arange(len(labels))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from jetson.errors import BundleError
@@ -32,14 +33,17 @@ class Bundle:
         """
         folder = Path(path)
         file = folder / MANIFEST
-        if not file.is_file():
-            what = "there is no such folder" if not folder.exists() else f"no {MANIFEST} in it"
-            raise BundleError(f"{folder}: not a bundle ({what}); make one with: offramp build CHECKPOINT --out BUNDLE")
-        with storage(file, "read"):
+        with storage(folder, "read"):
+            if not file.is_file():
+                what = "there is no such folder" if not folder.exists() else f"no {MANIFEST} in it"
+                raise BundleError(
+                    f"{folder}: not a bundle ({what}); make one with: offramp build CHECKPOINT --out BUNDLE"
+                )
             content = file.read_bytes()
         bundle = cls(folder, decode_manifest(content, str(file)))
         for unit in bundle.manifest.units:
-            bundle._check_file(unit, verify)
+            with storage(bundle.file(unit), "read"):
+                bundle._check_file(unit, verify)
         return bundle
 
     def file(self, unit: Unit) -> Path:
@@ -48,8 +52,8 @@ class Bundle:
 
     def _check_file(self, unit: Unit, verify: bool) -> None:
         file = self.file(unit)
-        root = self.path.resolve()
-        if not file.resolve().is_relative_to(root):
+        # realpath, because Path.resolve raises RuntimeError when links go in a circle.
+        if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.path)):
             raise BundleError(f"{file}: the file of unit {unit.name} leaves the bundle")
         if not file.is_file():
             raise BundleError(f"{file}: the file of unit {unit.name} is missing; build or copy the bundle again")

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -43,15 +44,20 @@ def sha256_file(path: Path) -> str:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Write `content` under a temporary name in the same folder, then rename it to `path`.
+    """Write `content` under a temporary name in the same folder, then rename it to `path`; links are followed.
 
     Raises:
-        StorageError: the folder cannot be written or the disk is full; `path` is then as it was before.
+        StorageError: the folder cannot be written, the disk is full, or `path` is a device, a pipe or a folder;
+            `path` is then as it was before.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = ""
     try:
         with storage(path):
+            path = Path(os.path.realpath(path))
+            if path.exists() and not path.is_file():
+                # Renaming onto /dev/null would replace the device.
+                raise StorageError(f"cannot write {path}: it is there already and is no file")
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
             with os.fdopen(handle, "wb") as stream:
@@ -71,17 +77,22 @@ def write_file(path: Path, content: bytes | str) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, which takes the name `path` when the block ends well and vanishes when it does not.
 
-    What stood at `path` before is replaced as a whole at the end and kept until then.
+    What stood at `path` before is replaced as a whole at the end and kept until then; links are followed. What a
+    killed process left half filled for the same `path` is removed first.
 
     Raises:
         StorageError: the folder cannot be written or the disk is full.
     """
     temporary: Path | None = None
+    lock: int | None = None
     try:
         with storage(path):
+            path = Path(os.path.realpath(path))
             path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(path)
             temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
             temporary.chmod(0o777 & ~_umask())
+            lock = _lock(temporary)
         yield temporary
         with storage(path):
             _replace_folder(temporary, path)
@@ -89,6 +100,33 @@ def new_folder(path: Path) -> Iterator[Path]:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove folders that were being filled for `path` by processes that are no more."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part")
+    for folder in path.parent.iterdir():
+        if name.fullmatch(folder.name) and folder.is_dir() and (lock := _lock(folder)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder until the descriptor is closed or the process ends; None when that cannot be had."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _replace_folder(new: Path, path: Path) -> None:
@@ -96,11 +134,12 @@ def _replace_folder(new: Path, path: Path) -> None:
         os.rename(new, path)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-    os.rename(path, old / "was")
     try:
+        os.rename(path, old / "was")
         os.rename(new, path)
-    except OSError:
-        os.rename(old / "was", path)
+    except BaseException:  # an interrupt between the two must not lose what stood there
+        if (old / "was").exists() and not path.exists():
+            os.rename(old / "was", path)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

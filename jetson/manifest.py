@@ -22,6 +22,9 @@ VERSION = 1
 
 Task = Literal["classification", "regression"]
 Metric = Literal["accuracy", "mean_absolute_error"]
+METRICS: dict[Task, Metric] = {"classification": "accuracy", "regression": "mean_absolute_error"}
+MAX_ELEMENTS = 1 << 28
+"""No tensor between units is larger; a damaged shape would ask for all memory."""
 Demand = Callable[[bool, str], None]
 
 
@@ -178,7 +181,7 @@ def decode_manifest(content: bytes, where: str) -> Manifest:
     """
     try:
         head = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{where}: not valid JSON ({error}); the file is damaged, build or copy it again") from None
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise BundleError(f"{where}: not the manifest of an Offramp bundle")
@@ -207,34 +210,49 @@ def _check(manifest: Manifest, where: str) -> None:
     segments = manifest.segments
     demand(bool(segments) and bool(manifest.exits), "a bundle needs at least one segment and one exit")
     for unit in manifest.units:
-        path = PurePosixPath(unit.file)
-        inside = not path.is_absolute() and ".." not in path.parts and "\\" not in unit.file and bool(path.parts)
-        demand(inside, f"the file {unit.file!r} of unit {unit.name} leaves the bundle")
-        sizes = (*unit.input.shape, *unit.output.shape)
-        demand(bool(sizes) and all(0 < s <= 2**31 for s in sizes), f"unit {unit.name} has an impossible shape")
-        demand(_is_sha256(unit.sha256), f"the hash of unit {unit.name} is not a SHA-256")
+        _check_unit(unit, demand)
     layers = [s.layer for s in segments]
     demand(layers == sorted(set(layers)), "the segments are not in the order of their layers")
     for before, after in itertools.pairwise(segments):
-        demand(before.output.shape == after.input.shape, f"{after.name} does not fit behind {before.name}")
+        demand(_fits(before, after), f"{after.name} does not fit behind {before.name}")
     _check_preprocessing(manifest, demand)
     for exit_ in manifest.exits:
         _check_exit(manifest, exit_, demand)
     order = [e.layer for e in manifest.exits]
     demand(order == sorted(order), "the exits are not in the order of their layers")
+    demand(order[-1] == layers[-1], "the last segment leads to no exit")
     demand(len({e.name for e in manifest.exits}) == len(manifest.exits), "two exits have the same name")
+    branches = sorted(u.name for u in manifest.units if u.kind == "branch")
+    demand(branches == sorted(e.units[-1] for e in manifest.exits), "branches and exits are not one to one")
     if manifest.task == "classification":
         classes = manifest.classes or ()
         demand(len(classes) == manifest.outputs, "the number of classes is not the number of outputs")
+
+
+def _check_unit(unit: Unit, demand: Demand) -> None:
+    path = PurePosixPath(unit.file)
+    inside = not path.is_absolute() and ".." not in path.parts and bool(path.parts)
+    demand(inside and not set(unit.file) & set("\\\0"), f"the file {unit.file!r} of unit {unit.name} leaves the bundle")
+    for shape in (unit.input.shape, unit.output.shape):
+        possible = bool(shape) and min(shape) > 0 and math.prod(shape) <= MAX_ELEMENTS
+        demand(possible, f"unit {unit.name} has an impossible shape")
+    demand(_is_sha256(unit.sha256), f"the hash of unit {unit.name} is not a SHA-256")
+
+
+def _fits(before: Unit, after: Unit) -> bool:
+    """Whether one unit reads what the other writes; names differ."""
+    return (before.output.shape, before.output.dtype) == (after.input.shape, after.input.dtype)
 
 
 def _check_preprocessing(manifest: Manifest, demand: Demand) -> None:
     p = manifest.preprocessing
     demand(min(p.height, p.width, p.channels) > 0, "the preprocessing has an empty shape")
     demand(len(p.mean) == len(p.std) == p.channels, "mean and std need one value per channel")
-    demand(all(map(math.isfinite, (*p.mean, *p.std))) and all(s > 0 for s in p.std), "mean or std is not usable")
-    shape = (1, p.channels, p.height, p.width)
-    demand(manifest.segments[0].input.shape == shape, "the first segment does not take what the preprocessing makes")
+    usable = all(abs(m) <= 1e6 for m in p.mean) and all(1e-6 <= s <= 1e6 for s in p.std)
+    demand(usable, "mean or std is not usable")
+    first = manifest.segments[0].input
+    fits = first.shape == (1, p.channels, p.height, p.width) and first.dtype == "float32"
+    demand(fits, "the first segment does not take what the preprocessing makes")
 
 
 def _check_exit(manifest: Manifest, exit_: Exit, demand: Demand) -> None:
@@ -244,16 +262,18 @@ def _check_exit(manifest: Manifest, exit_: Exit, demand: Demand) -> None:
     demand(branch.kind == "branch", f"exit {exit_.name} does not end in a branch")
     before = tuple(s.name for s in manifest.segments if s.layer <= exit_.layer)
     demand(exit_.units[:-1] == before and bool(before), f"exit {exit_.name} does not run the segments up to its layer")
-    demand(
-        manifest.unit(before[-1]).output.shape == branch.input.shape if before else False,
-        f"branch {branch.name} does not fit behind {before[-1] if before else '?'}",
-    )
+    last = manifest.unit(before[-1])
+    demand(last.layer == branch.layer == exit_.layer, f"exit {exit_.name}: its layer is not its branch's and segment's")
+    demand(_fits(last, branch), f"branch {branch.name} does not fit behind {last.name}")
+    demand(branch.output.shape == (1, manifest.outputs), f"{branch.name} does not give {manifest.outputs} outputs")
     demand(bool(exit_.quality), f"exit {exit_.name} has no quality")
-    temperature = exit_.temperature
-    demand(
-        temperature is None or (math.isfinite(temperature) and temperature > 0),
-        f"the temperature of exit {exit_.name} is not a positive number",
-    )
+    metric = METRICS[manifest.task]
+    demand(all(q.metric == metric for q in exit_.quality), f"the quality of exit {exit_.name} is not its {metric}")
+    if manifest.task == "classification":
+        usable = exit_.temperature is not None and 1e-3 <= exit_.temperature <= 1e3
+        demand(usable, f"the temperature of exit {exit_.name} is not a number between 0.001 and 1000")
+    else:
+        demand(exit_.temperature is None, f"exit {exit_.name} has a temperature, which regression does not know")
 
 
 def _is_sha256(text: str) -> bool:

@@ -13,6 +13,8 @@ from jetson.manifest import Preprocessing
 Floats = npt.NDArray[np.float32]
 MAX_EDGE = 16384
 """Frames with a longer edge are refused: no camera makes them, a mistaken reshape does."""
+MAX_SIZES = 64
+"""Weights are kept for so many edges; a stream of images of ever new sizes must not fill the memory."""
 
 
 class Preprocessor:
@@ -55,7 +57,10 @@ class Preprocessor:
 
     def _as_array(self, frame: Any) -> npt.NDArray[Any]:
         if hasattr(frame, "convert") and hasattr(frame, "mode"):
-            return np.asarray(frame.convert("L" if self.config.channels == 1 else "RGB"))
+            try:
+                return np.asarray(frame.convert("L" if self.config.channels == 1 else "RGB"))
+            except OSError as error:  # Pillow decodes only now
+                raise FrameError(f"the image cannot be decoded: {error}") from None
         if isinstance(frame, np.ndarray):
             return frame
         raise FrameError(f"a frame is a numpy array or a Pillow image, not {type(frame).__name__}")
@@ -101,6 +106,8 @@ class Preprocessor:
     def _taps_for(self, source: int, target: int) -> tuple[npt.NDArray[np.intp], Floats]:
         """Which source pixels make each target pixel, and their weights: two arrays (target, taps)."""
         if (source, target) not in self._taps:
+            if len(self._taps) >= MAX_SIZES:
+                self._taps.clear()
             scale = source / target
             reach = max(scale, 1.0)
             centres = (np.arange(target) + 0.5) * scale - 0.5

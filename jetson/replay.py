@@ -17,6 +17,7 @@ from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.trace import FrameBudget
 
+
 def replay(
     runtime: Runtime,
     frames: Sequence[Any],
@@ -69,19 +70,19 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     errors = [r["error_abs"] for r in records if r["error_abs"] is not None]
     known = [r for r in records if r["met_deadline"] is not None]
     feasible = [r for r in known if r["feasible"]]
-    elapsed = np.array([r["elapsed_ms"] for r in records])
+    elapsed = [r["elapsed_ms"] for r in records]
     return {
         "frames": len(records),
         "acc_at_d": _share(judged, lambda r: r["correct"] and r["met_deadline"] is not False),
         "accuracy": _share(judged, lambda r: r["correct"]),
-        "mean_absolute_error": float(np.mean(errors)) if errors else None,
+        "mean_absolute_error": _mean(errors),
         "miss_rate": _share(feasible, lambda r: not r["met_deadline"]),
         "infeasible_share": _share(known, lambda r: not r["feasible"]),
         "late": sum(r["met_deadline"] is False for r in records),
-        "mean_compute_ms": float(np.mean([sum(u["host_ms"] for u in r["units"]) for r in records])),
-        "branches_per_frame": float(np.mean([r["branches"] for r in records])),
-        "p50_ms": float(np.quantile(elapsed, 0.5)),
-        "p99_ms": float(np.quantile(elapsed, 0.99)),
+        "mean_compute_ms": _mean([sum(u["host_ms"] for u in r["units"]) for r in records]),
+        "branches_per_frame": _mean([r["branches"] for r in records]),
+        "p50_ms": float(np.quantile(elapsed, 0.5)) if elapsed else None,
+        "p99_ms": float(np.quantile(elapsed, 0.99)) if elapsed else None,
         "exits": dict(Counter(r["exit_name"] for r in records)),
     }
 
@@ -112,3 +113,7 @@ def _judge(answer: Answer, target: Any) -> dict[str, Any]:
 
 def _share(records: Sequence[dict[str, Any]], holds: Any) -> float | None:
     return sum(bool(holds(r)) for r in records) / len(records) if records else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

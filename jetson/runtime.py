@@ -19,7 +19,7 @@ from jetson.bundle import Bundle
 from jetson.engines import Engines, load_engines
 from jetson.errors import BadInput, BudgetError, EngineError
 from jetson.preprocessing import Preprocessor
-from jetson.profiling.check import check_profile
+from jetson.profiling.check import check_engine, check_profile
 from jetson.profiling.profile import LatencyProfile
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.paths import Paths
@@ -88,12 +88,14 @@ class Runtime:
             raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
         if loaded is not None and threads is None:
             threads = loaded.engine.threads
+        if loaded is not None:
+            check_profile(loaded, opened)
         engines = load_engines(opened, engine, threads)
         policy: Policy
         if loaded is None:
             policy = Untimed(Paths.of(opened.manifest))
         else:
-            check_profile(loaded, opened, engines.info)
+            check_engine(loaded, opened, engines.info)
             policy = Replan(opened.manifest, loaded, level)
         runtime = cls(opened, engines, policy, timed=loaded is not None)
         for _ in range(warm_up):
@@ -140,8 +142,9 @@ class Runtime:
         trace: list[UnitRun] = []
         boundary = ready
         while True:
-            state.remaining_ms = (budget.deadline(start) - boundary) * 1e3
+            # In this order: a revision in between makes the limit finite, which is never taken for "no limit".
             state.known = budget.kind != "unknown"
+            state.remaining_ms = (budget.deadline(start) - boundary) * 1e3
             action = STOP if budget.was_cut else policy.decide(state)
             if hand is None and action == STOP:
                 action = self._nearest(state.stage)
@@ -151,16 +154,16 @@ class Runtime:
             began = clock()
             try:
                 self.engines.run(unit)
+                ended = clock()
+                if action == ADVANCE:
+                    state.stage += 1
+                else:
+                    hand = self._read(action, unit)
+                    state.answered, state.confidence = action, hand.confidence
             except EngineError as error:
                 if hand is None:
                     raise
                 return hand, trace, str(error)
-            ended = clock()
-            if action == ADVANCE:
-                state.stage += 1
-            else:
-                hand = self._read(action, unit)
-                state.answered, state.confidence = action, hand.confidence
             now = clock()
             elapsed_ms = (now - boundary) * 1e3
             trace.append(UnitRun(self._names[unit], (began - start) * 1e3, (ended - began) * 1e3, elapsed_ms))
@@ -176,11 +179,13 @@ class Runtime:
 
     def _read(self, exit_: int, unit: int) -> _InHand:
         output = np.array(self.engines.output(unit)[0], np.float32)
+        if not np.isfinite(output).all():
+            raise EngineError(f"unit {self._names[unit]} gave NaN or infinite values")
         temperature = self._exits[exit_].temperature
         if temperature is None:
             return _InHand(exit_, output, math.nan)
-        scores = output / temperature
-        return _InHand(exit_, output, 1.0 / float(np.exp(scores - scores.max()).sum()))
+        scores = (output - output.max()) / temperature
+        return _InHand(exit_, output, 1.0 / float(np.exp(scores).sum()))
 
     def _answer(
         self, hand: _InHand, trace: list[UnitRun], error: str | None, start: float, ready: float, budget: Budget
@@ -200,7 +205,7 @@ class Runtime:
             class_index=index,
             label=label,
             value=None if classify else tuple(float(v) for v in hand.output),
-            confidence=hand.confidence if classify else None,
+            confidence=None if math.isnan(hand.confidence) else hand.confidence,
             elapsed_ms=(now - start) * 1e3,
             budget_ms=(deadline - start) * 1e3 if known else None,
             met_deadline=now <= deadline if known else None,

@@ -18,7 +18,7 @@ from jetson import __version__
 from jetson.bundle import MANIFEST, Bundle
 from jetson.errors import BadInput, BundleError, DataError, missing_extra
 from jetson.files import new_folder, sha256_file, storage, write_file
-from jetson.manifest import DataRecord, Exit, Manifest, Parity, Provenance, Quality, Unit
+from jetson.manifest import FORMAT, DataRecord, Exit, Manifest, Parity, Provenance, Quality, Unit
 
 if TYPE_CHECKING:
     from toolkit.data import DataSet
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 REVISION = 1
 """Raised whenever the pipeline makes another bundle of the same input."""
+UNITS = "units"
+"""The bundle's folder of ONNX files."""
 Step = Callable[[str, int], Callable[[], None]]
 """Told what begins and in how many parts; gives back what is called after each part."""
 
@@ -80,6 +82,7 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
     key = _key(settings, checkpoint, record)
     if old is not None and old.manifest.build == key:
         return BuildResult(old, (), tuple(u.name for u in old.manifest.units), up_to_date=True)
+    _refuse_to_lose_files(settings.out)
     plans, exits = cut(checkpoint.model)
     with new_folder(settings.out) as folder:
         units, reused = _write_units(plans, old, folder, begin)
@@ -92,14 +95,29 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
 
 def _old_bundle(out: Path) -> Bundle | None:
     """The bundle in place; None when there is none, or a damaged one that is to be replaced."""
-    if not out.exists():
-        return None
-    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file()):
-        raise BadInput(f"{out} is there already and is no bundle; choose another --out or remove it")
+    with storage(out, "read"):
+        if not out.exists():
+            return None
+        if not out.is_dir() or (any(out.iterdir()) and not _has_our_manifest(out)):
+            raise BadInput(f"{out} is there already and is no bundle; choose another --out or remove it")
     try:
         return Bundle.open(out)
     except BundleError:
         return None
+
+
+def _has_our_manifest(out: Path) -> bool:
+    """Whether there is a manifest and it is, or was before it was damaged, ours: others use that name too."""
+    file = out / MANIFEST
+    return file.is_file() and FORMAT.encode() in file.read_bytes()
+
+
+def _refuse_to_lose_files(out: Path) -> None:
+    """The folder is replaced as a whole; what is no part of a bundle would be lost."""
+    with storage(out, "read"):
+        foreign = sorted(f.name for f in out.iterdir() if f.name not in (MANIFEST, UNITS)) if out.exists() else []
+    if foreign:
+        raise BadInput(f"{out} holds other files than a bundle's ({foreign[0]}); choose another --out or move them")
 
 
 def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, DataRecord]:
@@ -109,7 +127,9 @@ def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, Dat
     spec = settings.data or (training.data_spec if training else None)
     if spec is None:
         raise BadInput("this checkpoint was not trained here; name held-out data with --data")
-    data = data_sets.load(spec)
+    own = training is not None and spec == training.data_spec
+    # The seed of the training decided which images are held out.
+    data = data_sets.load(spec, training.seed if training and own else 0)
     record = data.record()
     config = checkpoint.model.config
     if data.task != config.task or data.outputs != config.outputs:
@@ -117,7 +137,7 @@ def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, Dat
             f"the data {spec} ({data.task}, {data.outputs} outputs) does not fit the checkpoint "
             f"({config.task}, {config.outputs} outputs)"
         )
-    if training and settings.data in (None, training.data_spec) and record != training.data:
+    if training and own and record != training.data:
         raise DataError(f"the data {spec} has changed since the checkpoint was trained; its splits cannot be trusted")
     return data, record
 
@@ -143,7 +163,7 @@ def _write_units(
     units: list[Unit] = []
     reused: list[str] = []
     for plan in plans:
-        file = folder / "units" / f"{plan.name}.onnx"
+        file = folder / UNITS / f"{plan.name}.onnx"
         before = kept.get(plan.source)
         if before is not None and old is not None:
             with storage(file):
@@ -157,7 +177,7 @@ def _write_units(
                 name=plan.name,
                 kind=plan.kind,
                 layer=plan.layer,
-                file=f"units/{file.name}",
+                file=f"{UNITS}/{file.name}",
                 sha256=sha256_file(file),
                 size_bytes=file.stat().st_size,
                 input=plan.input,

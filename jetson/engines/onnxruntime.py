@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jetson.bundle import Bundle
 from jetson.errors import BadInput, EngineError, missing_extra
 from jetson.manifest import Tensor, Unit
-from jetson.profiling.profile import EngineInfo
+from jetson.profiling.profile import MAX_THREADS, EngineInfo
 
 ALIGNMENT = 64
 ORT_TYPES = {"float32": "float", "float16": "float16", "uint8": "uint8"}
@@ -37,11 +37,13 @@ class OnnxRuntimeEngines:
                 may use. The first load in a process decides: ONNX Runtime cannot change its pool afterwards.
 
         Raises:
-            BadInput: another number of threads than this process already runs with.
+            BadInput: not 1 to 1024 threads, or another number than this process already runs with.
             EngineError: ONNX Runtime cannot load a unit.
         """
         ort = _import()
-        count = threads or _process_threads or available_cores()
+        count = threads if threads is not None else _process_threads or available_cores()
+        if not 1 <= count <= MAX_THREADS:
+            raise BadInput(f"{count} threads cannot be had; give 1 to {MAX_THREADS}")
         shared = _prepare_environment(ort, count)
         self.info = EngineInfo(name="onnxruntime", version=ort.__version__, threads=count)
         units = bundle.manifest.units
@@ -54,7 +56,10 @@ class OnnxRuntimeEngines:
         for unit, (source, target) in zip(units, memory, strict=True):
             try:
                 session = ort.InferenceSession(
-                    str(bundle.file(unit)), _options(ort, count, shared), providers=["CPUExecutionProvider"]
+                    str(bundle.file(unit)),
+                    _options(ort, count, shared),
+                    providers=["CPUExecutionProvider"],
+                    enable_fallback=0,  # would print on stdout and try the same again
                 )
                 _check_signature(session, unit)
                 binding = session.io_binding()

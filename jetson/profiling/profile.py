@@ -10,7 +10,6 @@ Format and versions are documented in docs/reference/profile.md. Three times are
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +25,9 @@ FORMAT = "offramp-profile"
 VERSION = 1
 LEVELS = (0.01, 0.02, 0.05, *(round(0.1 + 0.05 * i, 2) for i in range(17)), 0.95, 0.98, 0.99, 0.995, 0.999)
 """Probabilities at which a sketch keeps its quantiles: p1 .. p99.9."""
+LONGEST_MS = 1e9
+"""A unit that takes longer (eleven days) was not measured by us."""
+MAX_THREADS = 1024
 
 
 class Sketch(Record, frozen=True, kw_only=True):
@@ -133,13 +135,13 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
             StorageError: the file cannot be read.
         """
         file = Path(path)
-        if not file.is_file():
-            raise ProfileError(f"{file}: no such profile; make one with: offramp profile BUNDLE --out {file}")
         with storage(file, "read"):
+            if not file.is_file():
+                raise ProfileError(f"{file}: no such profile; make one with: offramp profile BUNDLE --out {file}")
             content = file.read_bytes()
         try:
             head = msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProfileError(f"{file}: not valid JSON ({error}); measure again with: offramp profile") from None
         if not isinstance(head, dict) or head.get("format") != FORMAT:
             raise ProfileError(f"{file}: not an Offramp profile")
@@ -158,6 +160,8 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
     def _check(self, file: Path) -> None:
         if self.levels != LEVELS:
             raise ProfileError(f"{file}: its quantile levels are not this version's; measure again")
+        if not self.exits or not self.units or not 1 <= self.engine.threads <= MAX_THREADS:
+            raise ProfileError(f"{file}: no units, no exits, or an impossible number of threads; measure again")
         sketches = {"preprocess_ms": self.preprocess_ms}
         for name, unit in self.units.items():
             sketches |= {f"{name}.host_ms": unit.host_ms, f"{name}.end_to_end_ms": unit.end_to_end_ms}
@@ -166,6 +170,6 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
         sketches |= {f"exit {e.name}": e.end_to_end_ms for e in self.exits}
         for name, sketch in sketches.items():
             values = sketch.quantiles
-            usable = len(values) == len(LEVELS) and all(math.isfinite(v) and v >= 0 for v in values)
+            usable = len(values) == len(LEVELS) and all(0 <= v <= LONGEST_MS for v in values)
             if not usable or list(values) != sorted(values) or sketch.n < 1:
                 raise ProfileError(f"{file}: the quantiles of {name} are not a latency distribution; measure again")

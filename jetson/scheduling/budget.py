@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from numbers import Real
 from typing import Literal
 
 from jetson.errors import BudgetError
@@ -99,11 +100,17 @@ class Budget:
 
 
 def _number(value: float) -> float:
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise BudgetError(f"a budget is a number, not {value!r}")
-    number = float(value)
+    # numpy's numbers are Real; its booleans, strings and arrays are not.
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise BudgetError(f"a budget is a number, not {value!r:.80}")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise BudgetError("a budget cannot be that large; for no limit use Budget.unbounded()") from None
     if math.isnan(number):
         raise BudgetError("a budget cannot be NaN; for no limit use Budget.unbounded()")
+    if number == -math.inf:
+        raise BudgetError("a budget cannot be minus infinity")
     return number
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -23,6 +26,7 @@ COMMANDS = {
     "demo": "Everything once, on handwritten digits, in a few minutes.",
 }
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 class _Commands(click.Group):
@@ -61,11 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code. Errors of `jetson.errors` become one line on stderr; a bug keeps its traceback.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        result = cli.main(words, prog_name="offramp", standalone_mode=False)
-        sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        with _clean_stop():
+            invoke(words)
+            sys.stdout.flush()
+        return 0
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
@@ -74,14 +79,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_first(words), str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort) as error:
         return _fail(_first(words), str(error) or "interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone; there is nobody to tell.
+    except _Terminated:
+        return _fail(_first(words), "terminated", TERMINATED)
+    except (BrokenPipeError, SystemExit) as error:
+        # The reader of our output has gone, and there is nobody to tell. rich makes a SystemExit of it.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _fail(_first(words), "the disk is full; free some space and run the same command again", 2)
         raise
+
+
+def invoke(words: Sequence[str]) -> None:
+    """Run one command; what it raises is for the caller. `cli.main` would print and exit on its own."""
+    with cli.make_context("offramp", list(words)) as context:
+        cli.invoke(context)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def _clean_stop() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that nothing half written stays.
+
+    Not where `accelerate launch` started us: there a process may sit in a collective call that only the signal ends.
+    """
+    if "LOCAL_RANK" in os.environ or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _fail(command: str, message: str, code: int) -> int:

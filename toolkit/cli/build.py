@@ -35,7 +35,7 @@ def command(
         data=data,
         parity_frames=parity_frames,
         quality_frames=quality_frames,
-        command=shlex.join(["offramp", *sys.argv[1:]]),
+        command=shlex.join(["offramp", *sys.argv[1:]]).encode(errors="replace").decode(),
     )
     with progress_bars() as step:
         result = build(settings, step)

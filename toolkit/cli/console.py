@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 WIDE = 180
 """Columns of a table that no terminal limits."""
@@ -31,11 +32,12 @@ def print_json(data: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
     """A table on stdout; the first `left` columns are words, the others figures."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    # Text, because in a plain string rich would take [..] for markup.
+    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
     for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if index < left else "right", overflow="fold")
+        table.add_column(Text(name), justify="left" if index < left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(_escape(cell) for cell in row))
+        table.add_row(*map(Text, row))
     out.print(table)
 
 
@@ -70,14 +72,10 @@ def progress_share(title: str) -> Iterator[Callable[[float], None]]:
 
 
 def _bars(count: bool = True) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(bar_width=30)]
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=30)]
     return Progress(*columns, *([MofNCompleteColumn()] if count else []), TimeElapsedColumn(), console=notes)
 
 
 def _plain(title: str, parts: int) -> Callable[[], None]:
     say(f"{title} ({parts}) ...")
     return lambda: None
-
-
-def _escape(cell: str) -> str:
-    return cell.replace("[", "\\[")

@@ -10,12 +10,14 @@ import click
 
 from jetson.errors import BadInput, DataError
 from jetson.files import write_file
+from jetson.manifest import Manifest
 from jetson.profiling.profile import LatencyProfile
 from jetson.replay import replay, summarise
 from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget
 from jetson.scheduling.trace import FrameBudget, load_trace
 from toolkit.cli.console import out, print_json, print_table, progress_bars, say
+from toolkit.cli.info import metric, quality
 from toolkit.cli.options import BUNDLE, JSON
 
 
@@ -83,7 +85,7 @@ def command(
     if as_json:
         print_json({"summary": summary})
     else:
-        show(summary)
+        show(summary, runtime.bundle.manifest, profile)
 
 
 def _fits(targets: Any, runtime: Runtime) -> bool:
@@ -95,13 +97,26 @@ def _fits(targets: Any, runtime: Runtime) -> bool:
     return bool(targets.ndim == 2 and targets.shape[1] == manifest.outputs)
 
 
-def show(summary: dict[str, Any]) -> None:
-    """The summary as a table and a line on stdout."""
-    frames = summary["frames"]
+def show(summary: dict[str, Any], manifest: Manifest, profile: LatencyProfile) -> None:
+    """A table per exit, and the summary in a line, on stdout."""
+    frames, used = summary["frames"], summary["exits"]
+    latency = {e.name: e.end_to_end_ms for e in profile.exits}
+    worth = f"{metric(manifest)}, {manifest.exits[0].quality[-1].split}"
     print_table(
-        "Exits used",
-        ["exit", "frames", "share"],
-        [[name, f"{n:,}", f"{100 * n / frames:.1f} %"] for name, n in sorted(summary["exits"].items(), key=_by_layer)],
+        "Exits",
+        ["exit", "MFLOP", worth, "p50 ms", "p95 ms", "frames", "share"],
+        [
+            [
+                e.name,
+                f"{sum(manifest.unit(u).flops for u in e.units) / 1e6:.1f}",
+                quality(e.quality[-1]),
+                f"{latency[e.name].median:.3f}",
+                f"{latency[e.name].quantile(0.95):.3f}",
+                f"{used.get(e.name, 0):,}",
+                f"{100 * used.get(e.name, 0) / frames:.1f} %",
+            ]
+            for e in manifest.exits
+        ],
     )
     words = {
         "acc_at_d": "acc@D {:.1%} (in time and right)",
@@ -115,8 +130,3 @@ def show(summary: dict[str, Any]) -> None:
     }
     said = [text.format(summary[key]) for key, text in words.items() if summary[key] is not None]
     out.print(f"{frames:,} frames: " + ", ".join(said), markup=False)
-
-
-def _by_layer(item: tuple[str, int]) -> tuple[int, str]:
-    name = item[0]
-    return int(name.partition(":")[0]), name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ TOLERANCE = 1e-4
 """Largest absolute difference in FP32, scaled up where PyTorch's own values exceed 1."""
 CHUNK = 10
 """Frames that PyTorch answers in one batch: the two thread pools then seldom fight for the cores."""
+
+LITTLE_FLOPS = 1e10
+"""Below this one thread answers a chunk: on busy cores, waiting for a second one takes longer than the work."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def _references(
     model: MultiExitModel, bundle: Bundle, preprocessor: Preprocessor, frames: Sequence[np.ndarray]
 ) -> list[Reference]:
     pixels = np.stack([preprocessor(frame) for frame in frames])
-    with torch.inference_mode():
+    little = len(frames) * sum(u.flops for u in bundle.manifest.units) < LITTLE_FLOPS
+    with torch.inference_mode(), _torch_threads(1 if little else torch.get_num_threads()):
         tokens = model.tokens(torch.from_numpy(pixels))
         answers = [a.numpy() for a in model.answers(tokens)]
     manifest = bundle.manifest
@@ -85,6 +90,16 @@ def _references(
     return [
         Reference(pixels[i : i + 1], [outputs[u.name][i : i + 1] for u in manifest.units]) for i in range(len(frames))
     ]
+
+
+@contextlib.contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _culprit(bundle: Bundle, engines: Engines, reference: Reference, seen: int) -> str:

@@ -1,0 +1,142 @@
+"""The demo, and the README's commands on what it leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jetson import Budget, Bundle, LatencyProfile, Runtime
+from tests.browser import ARGUMENTS, NO_BROWSER, find_browser
+from tests.conftest import offramp
+
+pytestmark = pytest.mark.slow
+Demo = tuple[Path, subprocess.CompletedProcess[str]]
+README = Path(__file__).parents[1] / "README.md"
+
+
+def frames_of(run: Path) -> tuple[list[dict], dict]:
+    lines = [json.loads(line) for line in (run / "frames.jsonl").read_text().splitlines()]
+    return lines[:-1], lines[-1]["summary"]
+
+
+def test_demo_leaves_what_the_readme_promises(demo_run: Demo) -> None:
+    run, done = demo_run
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    for name in ("checkpoint", "bundle", "profile.json", "report.html"):
+        assert (run / name).exists(), name
+    for command in ("train", "build", "profile", "run", "report"):
+        assert f"$ offramp {command} " in done.stdout
+
+
+def test_exits_are_accurate_and_equal_to_pytorch(demo_run: Demo) -> None:
+    manifest = Bundle.open(demo_run[0] / "bundle").manifest
+    test = {e.name: next(q for q in e.quality if q.split == "test") for e in manifest.exits}
+    assert test[manifest.exits[-1].name].value >= 0.96
+    assert all(q.value >= 0.75 and q.low < q.value < q.high for q in test.values())
+    assert manifest.parity.frames == 100
+    assert all(e.max_difference < 1e-4 for e in manifest.exits)
+
+
+def test_every_frame_is_answered_and_lateness_is_told(demo_run: Demo) -> None:
+    run, _ = demo_run
+    manifest = Bundle.open(run / "bundle").manifest
+    branches = {e.units[-1]: e.name for e in manifest.exits}
+    frames, summary = frames_of(run)
+    assert len(frames) == summary["frames"] == 300
+    for frame in frames:
+        ran = [branches[u["unit"]] for u in frame["units"] if u["unit"] in branches]
+        assert frame["exit_name"] in ran
+        assert frame["met_deadline"] == (frame["elapsed_ms"] <= frame["budget_ms"])
+    assert summary["late"] == sum(not f["met_deadline"] for f in frames)
+    budgets = [f["budget_ms"] for f in frames]
+    medians = [e.end_to_end_ms.median for e in LatencyProfile.load(run / "profile.json").exits]
+    assert min(budgets) == pytest.approx(min(medians), rel=0.02)
+    assert max(budgets) == pytest.approx(2 * medians[-1], rel=0.02)
+    assert len(summary["exits"]) > 1
+
+
+def test_second_demo_does_only_what_is_left(demo_run: Demo) -> None:
+    run, _ = demo_run
+    before = (run / "bundle" / "manifest.json").stat().st_mtime_ns
+    again = offramp("demo", "--out", str(run))
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("nothing to do") == 2
+    assert (run / "bundle" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_report_renders_in_a_browser(demo_run: Demo) -> None:
+    browser = find_browser()
+    if browser is None:
+        pytest.skip(NO_BROWSER)
+    from playwright.sync_api import sync_playwright
+
+    problems: list[str] = []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=list(ARGUMENTS))
+        page = chromium.new_page()
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto((demo_run[0] / "report.html").as_uri())
+        page.wait_for_selector(".js-plotly-plot .main-svg")
+        assert page.locator(".js-plotly-plot").count() >= 4
+        assert "8:head" in page.content() or "head" in page.content()
+        chromium.close()
+    assert problems == []
+
+
+def test_commands_of_the_readme_run_as_printed(demo_run: Demo, tmp_path: Path) -> None:
+    """All but `pip install`; the checkpoint is the demo's, since the README trains with the demo's settings."""
+    text = README.read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    commands = [line.split("#")[0].split() for block in blocks for line in block.splitlines() if line]
+    ours = [words[1:] for words in commands if words[0] == "offramp"]
+    assert [words[0] for words in ours] == ["train", "build", "info", "profile", "run"]
+    assert {words[0] for words in commands} == {"make", "pip", "offramp"}
+    shutil.copytree(demo_run[0] / "checkpoint", tmp_path / "checkpoint")
+    make_photos(tmp_path / "photos")
+    for words in ours:
+        done = offramp(*words, cwd=tmp_path)
+        assert done.returncode == 0, (words, done.stderr)
+    assert "nothing to do" in offramp(*ours[0], cwd=tmp_path).stderr
+
+
+def test_python_of_the_readme_runs_as_printed(demo_run: Demo, tmp_path: Path) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    shutil.copytree(demo_run[0] / "bundle", tmp_path / "bundle")
+    shutil.copy(demo_run[0] / "profile.json", tmp_path)
+    script = "import numpy as np\nframe = np.zeros((480, 640, 1), np.uint8)\n" + snippet
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    label, confidence, exit_name, *_ = done.stdout.split()
+    assert label in "0123456789" and 0 < float(confidence) <= 1 and ":" in exit_name
+
+
+def test_runtime_answers_the_demos_digits(demo_run: Demo) -> None:
+    from toolkit import data
+
+    run, _ = demo_run
+    runtime = Runtime.load(run / "bundle", run / "profile.json")
+    part = data.frames("digits", split="test")
+    answers = [runtime.infer(image, Budget.within(ms=1e4)) for image in part.images]
+    assert part.targets is not None
+    right = np.mean([a.class_index == t for a, t in zip(answers, part.targets, strict=True)])
+    best = max(q.value for e in runtime.bundle.manifest.exits for q in e.quality if q.split == "test")
+    assert right >= best - 0.03
+    assert all(a.met_deadline for a in answers)
+
+
+def make_photos(folder: Path) -> None:
+    from PIL import Image
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(5):
+        Image.fromarray(rng.integers(0, 256, (30, 40), dtype=np.uint8)).save(folder / f"{index}.png")
