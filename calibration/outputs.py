@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from jetson.engines import Engines
 from jetson.manifest import Manifest
-from jetson.preprocessing import Preprocessor
+from jetson.preprocessing import Images, Preprocessor
 
 
 def collect_outputs(
     manifest: Manifest,
     engines: Engines,
-    frames: Sequence[npt.NDArray[Any]],
+    frames: Images,
     progress: Callable[[], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Run every unit on every frame.

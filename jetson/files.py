@@ -54,18 +54,18 @@ def write_file(path: Path, content: bytes | str) -> None:
     temporary = ""
     try:
         with storage(path):
-            path = Path(os.path.realpath(path))
-            if path.exists() and not path.is_file():
+            target = Path(os.path.realpath(path))
+            if target.exists() and not target.is_file():
                 # Renaming onto /dev/null would replace the device.
                 raise StorageError(f"cannot write {path}: it is there already and is no file")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
+            os.replace(temporary, target)
     except BaseException:
         if temporary:
             with contextlib.suppress(OSError):
@@ -87,15 +87,15 @@ def new_folder(path: Path) -> Iterator[Path]:
     lock: int | None = None
     try:
         with storage(path):
-            path = Path(os.path.realpath(path))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(path)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+            target = Path(os.path.realpath(path))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(target)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
             temporary.chmod(0o777 & ~_umask())
             lock = _lock(temporary)
         yield temporary
         with storage(path):
-            _replace_folder(temporary, path)
+            _replace_folder(temporary, target)
     except BaseException:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,22 @@ MAX_EDGE = 16384
 """Frames with a longer edge are refused: no camera makes them, a mistaken reshape does."""
 MAX_SIZES = 64
 """Weights are kept for so many edges; a stream of images of ever new sizes must not fill the memory."""
+
+
+class Images(Protocol):
+    """A sequence of images, uint8, height x width x channels each; a [n, h, w, c] array is one."""
+
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def __getitem__(self, index: int, /) -> npt.NDArray[Any]:
+        """One image; may be read from disk only now."""
+        ...
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        """All of them, in order."""
+        ...
 
 
 class Preprocessor:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jetson.answer import Answer
+from jetson.preprocessing import Images
 from jetson.profiling.profile import LatencyProfile
 from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget, clock
@@ -20,7 +21,7 @@ from jetson.scheduling.trace import FrameBudget
 
 def replay(
     runtime: Runtime,
-    frames: Sequence[Any],
+    frames: Images,
     trace: Sequence[FrameBudget],
     profile: LatencyProfile,
     targets: Any = None,

@@ -11,6 +11,7 @@ import numpy as np
 from jetson.bundle import Bundle
 from jetson.engines import load_engines
 from jetson.errors import BadInput
+from jetson.preprocessing import MAX_EDGE
 from jetson.profiling.device import conditions, this_device
 from jetson.profiling.profile import ExitLatency, LatencyProfile, Sketch, UnitLatency
 from jetson.runtime import Runtime
@@ -20,7 +21,6 @@ from jetson.scheduling.policy import EveryExit, Policy, StaticExit
 
 ROUNDS = 1000
 MIN_ROUNDS = 20
-MAX_EDGE = 16384
 Progress = Callable[[float], None]
 
 

