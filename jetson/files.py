@@ -43,6 +43,21 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def check_writable(path: Path) -> None:
+    """Find out before long work whether its result can be written to `path`; nothing is created.
+
+    Raises:
+        StorageError: `path` is a folder, or its folder cannot be written.
+    """
+    folder = path.resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    if path.is_dir():
+        raise StorageError(f"cannot write {path}: it is there already and is no file")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"cannot write {path}: {folder} is no folder that can be written to")
+
+
 def write_file(path: Path, content: bytes | str) -> None:
     """Write `content` under a temporary name in the same folder, then rename it to `path`; links are followed.
 

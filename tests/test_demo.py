@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetson import Budget, Bundle, LatencyProfile, Runtime
+from jetson import Bundle, LatencyProfile
 from tests.browser import ARGUMENTS, NO_BROWSER, find_browser
 from tests.conftest import offramp
 
@@ -119,18 +119,26 @@ def test_python_of_the_readme_runs_as_printed(demo_run: Demo, tmp_path: Path) ->
     assert label in "0123456789" and 0 < float(confidence) <= 1 and ":" in exit_name
 
 
-def test_runtime_answers_the_demos_digits(demo_run: Demo) -> None:
-    from toolkit import data
+ANSWER_ALL = """
+import sys
+from jetson import Budget, Runtime
+from toolkit import data
 
+runtime = Runtime.load(sys.argv[1] + "/bundle", sys.argv[1] + "/profile.json")
+part = data.frames("digits", split="test")
+answers = [runtime.infer(image, Budget.within(ms=1e4)) for image in part.images]
+assert all(a.met_deadline for a in answers)
+print(sum(a.class_index == t for a, t in zip(answers, part.targets)) / len(answers))
+"""
+
+
+def test_runtime_answers_the_demos_digits(demo_run: Demo) -> None:
     run, _ = demo_run
-    runtime = Runtime.load(run / "bundle", run / "profile.json")
-    part = data.frames("digits", split="test")
-    answers = [runtime.infer(image, Budget.within(ms=1e4)) for image in part.images]
-    assert part.targets is not None
-    right = np.mean([a.class_index == t for a, t in zip(answers, part.targets, strict=True)])
-    best = max(q.value for e in runtime.bundle.manifest.exits for q in e.quality if q.split == "test")
-    assert right >= best - 0.03
-    assert all(a.met_deadline for a in answers)
+    done = subprocess.run([sys.executable, "-c", ANSWER_ALL, str(run)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    exits = Bundle.open(run / "bundle").manifest.exits
+    believed = max(exits, key=lambda e: e.quality[0].value)
+    assert float(done.stdout) == pytest.approx(believed.quality[1].value, abs=1e-9)
 
 
 def make_photos(folder: Path) -> None:
@@ -139,4 +147,4 @@ def make_photos(folder: Path) -> None:
     folder.mkdir()
     rng = np.random.default_rng(0)
     for index in range(5):
-        Image.fromarray(rng.integers(0, 256, (30, 40), dtype=np.uint8)).save(folder / f"{index}.png")
+        Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(folder / f"{index}.png")

@@ -128,8 +128,7 @@ def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, Dat
     if spec is None:
         raise BadInput("this checkpoint was not trained here; name held-out data with --data")
     own = training is not None and spec == training.data_spec
-    # The seed of the training decided which images are held out.
-    data = data_sets.load(spec, training.seed if training and own else 0)
+    data = data_sets.load(spec)
     record = data.record()
     config = checkpoint.model.config
     if data.task != config.task or data.outputs != config.outputs:

@@ -10,7 +10,7 @@ import pytest
 
 from jetson import files
 from jetson.errors import StorageError
-from jetson.files import new_folder, sha256_file, write_file
+from jetson.files import check_writable, new_folder, sha256_file, write_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -175,7 +175,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from jetson.files import new_folder
+from jetson.files import check_writable, new_folder
 with new_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("x" * 100000)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -213,7 +213,7 @@ ON_A_TINY_DISK = """
 import sys
 from pathlib import Path
 from jetson.errors import StorageError
-from jetson.files import new_folder, write_file
+from jetson.files import check_writable, new_folder, write_file
 disk = Path(sys.argv[1])
 write_file(disk / "profile.json", "old")
 with new_folder(disk / "bundle") as folder:
@@ -254,3 +254,13 @@ def test_a_hash_is_of_the_whole_content(tmp_path, monkeypatch):
     assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     with pytest.raises(StorageError, match="cannot read"):
         sha256_file(tmp_path / "missing")
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    check_writable(tmp_path / "new" / "deep" / "p.json")
+    check_writable(tmp_path / "file")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
+    for path in (tmp_path, tmp_path / "file" / "p.json"):
+        with pytest.raises(StorageError, match="cannot write"):
+            check_writable(path)

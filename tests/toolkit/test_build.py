@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -329,7 +328,7 @@ def trained(built, tmp_path):
     """A function that makes the checkpoint one that was trained with the given seed on the given data."""
 
     def make(seed=3, data_record=None, spec="digits"):
-        found = data_record or data_sets.load(spec, seed).record()
+        found = data_record or data_sets.load(spec).record()
         model = load_checkpoint(built.checkpoint).model
         save_checkpoint(tmp_path / "trained", model, record(seed, found, spec))
         return tmp_path / "trained"
@@ -337,18 +336,17 @@ def trained(built, tmp_path):
     return make
 
 
-def test_a_trained_checkpoint_is_judged_on_what_its_own_seed_held_out(trained, place, exporter):
-    """Another seed's test images are among those it was trained on."""
+def test_a_trained_checkpoint_is_judged_on_what_was_held_out_from_it(trained, place, exporter):
+    """Whatever the seed of its training: the parts of the data do not depend on it."""
     result = build(settings(trained(seed=3), place, data=None, parity_frames=2, quality_frames=10))
-    found = result.bundle.manifest.provenance.data
-    assert found == data_sets.load("digits", 3).record() != data_sets.load("digits", 0).record()
+    assert result.bundle.manifest.provenance.data == data_sets.load("digits").record()
     again = build(settings(trained(seed=3), place, data="digits", parity_frames=2, quality_frames=10))
     assert again.up_to_date
 
 
 def test_data_that_changed_since_training_is_refused(trained, place, exporter):
     before = tree(place)
-    other = msgspec.structs.replace(data_sets.load("digits", 0).record(), name="altered")
+    other = data_sets.load("digits", seed=1).record()
     with pytest.raises(DataError, match="the data digits has changed since the checkpoint was trained"):
         build(settings(trained(data_record=other), place, data=None))
     kept(place, before)

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from jetson.bundle import Bundle
+from jetson.files import check_writable
 from jetson.profiling.profile import LatencyProfile, Sketch
 from toolkit.cli.console import print_json, print_table, progress_share, say
 from toolkit.cli.options import BUNDLE, JSON, THREADS, Size
@@ -41,6 +42,7 @@ def command(
     """Measure every unit and every exit of BUNDLE on this device, interleaved, and write the latency profile."""
     from jetson.profiling.measure import measure
 
+    check_writable(out)
     opened = Bundle.open(bundle)
     with progress_share(f"profiling {bundle}") as progress:
         profile = measure(

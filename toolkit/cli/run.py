@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from jetson.errors import BadInput, DataError
-from jetson.files import write_file
+from jetson.files import check_writable, write_file
 from jetson.manifest import Manifest
 from jetson.profiling.profile import LatencyProfile
 from jetson.replay import replay, summarise
@@ -56,9 +56,11 @@ def command(
     if budget_ms is not None:
         Budget.within(budget_ms)  # refuses NaN and negative figures before anything is loaded
     trace = load_trace(budget_trace) if budget_trace is not None else []
+    if record is not None:
+        check_writable(record)
     profile = LatencyProfile.load(profile_file)
     runtime = Runtime.load(bundle, profile, level=level)
-    part = data_sets.frames(data, split=split)
+    part = data_sets.frames(data, split=split).for_channels(runtime.bundle.manifest.preprocessing.channels)
     if len(part.images) == 0:
         raise DataError(f"{data}: no frames in it")
     if budget_ms is not None:

@@ -58,6 +58,12 @@ class Part:
         """The first `n` images, or all where there are fewer."""
         return self.pick(range(min(n, len(self))))
 
+    def for_channels(self, channels: int) -> Part:
+        """The same images for a model of so many channels: files are decoded in grey for one; arrays stay."""
+        if channels == 1 and isinstance(self.images, FileImages):
+            return Part(FileImages(self.images.paths, grey=True), self.targets)
+        return self
+
     def pick(self, indices: Iterable[int] | np.ndarray) -> Part:
         """The images at `indices`, in that order."""
         wanted = np.fromiter(indices, dtype=np.int64)

@@ -58,28 +58,35 @@ def decode(path: Path) -> np.ndarray:
         raise DataError(f"{path}: the image cannot be decoded ({one_line(error)}); replace or remove it") from None
 
 
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """An RGB image as uint8, height x width x 1: the luma of ITU-R 601, as Pillow's mode L has it."""
+    return (image @ np.array([299, 587, 114]) // 1000).astype(np.uint8)[:, :, None]
+
+
 class FileImages:
-    """A sequence of RGB images kept as files.
+    """A sequence of RGB images, or grey ones, kept as files.
 
     An image is its file's bytes where content is compared: the same picture saved in two formats counts as two.
     """
 
-    def __init__(self, paths: Iterable[Path]):
+    def __init__(self, paths: Iterable[Path], grey: bool = False):
         self.paths = tuple(paths)
+        self.grey = grey
         self._digests: dict[Path, bytes] = {}
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> np.ndarray:
-        return decode(self.paths[index])
+        image = decode(self.paths[index])
+        return to_grey(image) if self.grey else image
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return map(decode, self.paths)
+        return (self[index] for index in range(len(self)))
 
     def pick(self, indices: Iterable[int]) -> FileImages:
         """The images at `indices`, in that order; nothing is decoded and no file is hashed twice."""
-        chosen = FileImages(self.paths[int(i)] for i in indices)
+        chosen = FileImages((self.paths[int(i)] for i in indices), self.grey)
         chosen._digests = self._digests
         return chosen
 

@@ -41,6 +41,8 @@ class MultiExitModel(nn.Module):
         self.config = config
         self.backbone = backbone or Backbone(config.backbone, config.outputs)
         check_exits(config.exits, self.backbone.depth)
+        if [e.layer for e in config.exits] != sorted(e.layer for e in config.exits):
+            raise ModelError("the exits are not in the order of their layers")
         shape = (config.preprocessing.height, config.preprocessing.width)
         if shape != self.backbone.image_size or config.preprocessing.channels != self.backbone.channels:
             raise ModelError("the preprocessing does not make what the backbone takes")

@@ -37,7 +37,7 @@ def demand_same(out: Path, found: tuple[ModelConfig, Recipe], wanted: tuple[Mode
 def difference(found: tuple[ModelConfig, Recipe], wanted: tuple[ModelConfig, Recipe]) -> str | None:
     """The first setting that differs, in the words of the command line; None when all are the same."""
     (config, recipe), (new_config, new_recipe) = found, wanted
-    # What decides the model comes first: other data is also another normalisation, and the seed splits the data.
+    # What decides the model comes first: other data is also another normalisation.
     first = ("data_spec", "seed", "data")
     for name in first:
         if words := _other_choice(name, recipe, new_recipe):

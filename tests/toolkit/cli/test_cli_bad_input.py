@@ -58,11 +58,11 @@ RUN = "run bundle --profile profile.json --data frames.npy"
         ("profile bundle --rounds 0", "offramp profile: Invalid value for '--rounds'"),
         ("profile bundle --rounds many", "offramp profile: Invalid value for '--rounds'"),
         ("profile bundle --seconds -1", "offramp profile: Invalid value for '--seconds'"),
-        ("profile bundle --seconds nan", "offramp profile: rounds must be at least 1"),
         ("profile bundle --warm-up -1", "offramp profile: Invalid value for '--warm-up'"),
         ("profile bundle --threads 0", "offramp profile: Invalid value for '--threads'"),
         ("profile bundle --frame-size 0", "offramp profile: Invalid value for '--frame-size'"),
-        ("profile bundle --frame-size 99999", "offramp profile: a frame of 99999x99999 cannot be measured"),
+        ("profile bundle --frame-size 99999", "'99999' is not a size"),
+        ("profile bundle --frame-size 480x16385", "is not a size: give N or HxW, e.g. 224 or 480x640, at most 16384"),
         ("profile bundle --frame-size 8x", "is not a size: give N or HxW"),
         ("run bundle", "offramp run: Missing option '--profile'"),
         (RUN, "offramp run: give either --budget-ms or --budget-trace"),
@@ -237,6 +237,11 @@ def test_a_profile_cannot_be_written_over_a_folder(here, capsys):
     assert said == "offramp profile: cannot write bundle: it is there already and is no file"
     said = last_line(capsys, "profile bundle --rounds 1 --warm-up 0 --out trace.csv/p.json", 2)
     assert said.startswith("offramp profile: cannot write trace.csv/p.json: ")
+
+
+def test_seconds_that_are_no_number_are_refused(here, capsys):
+    said = last_line(capsys, "profile bundle --seconds nan", 2)
+    assert said == "offramp profile: rounds must be at least 1, warm-up and seconds not negative"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from jetson.errors import DataError, MissingExtra, StorageError
+from toolkit.data import frames
 from toolkit.data.images import FileImages, decode, is_image_file
 
 
@@ -101,3 +102,14 @@ def test_pillow_is_named_when_it_is_missing(tmp_path, make, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtra, match=r"pillow is not installed: pip install 'offramp\[images\]'"):
         decode(path)
+
+
+def test_files_are_decoded_in_grey_for_a_model_of_one_channel(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    part = frames(str(tmp_path))
+    assert part.for_channels(3).images[0].shape == (9, 7, 3)
+    grey = part.for_channels(1)
+    expected = np.asarray(Image.fromarray(pixels).convert("L"), np.int64)
+    assert np.abs(grey.images[0][:, :, 0].astype(np.int64) - expected).max() <= 1
+    assert grey.head(1).images[0].shape == next(iter(grey.images)).shape == (9, 7, 1)

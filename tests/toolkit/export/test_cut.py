@@ -1,9 +1,12 @@
 import msgspec
+import pytest
 import torch
 
 from tests.toolkit.digits_model import EVERY_BRANCH, digits_model
 from toolkit.export.cut import cut
 from toolkit.models.config import ARCHITECTURES
+
+pytestmark = pytest.mark.slow
 
 
 def sources(model):

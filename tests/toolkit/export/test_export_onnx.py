@@ -11,6 +11,8 @@ from torch import nn
 from jetson.errors import MissingExtra, WorkFailed
 from toolkit.export.onnx import OPSET, export_module
 
+pytestmark = pytest.mark.slow
+
 
 class Halved(nn.Module):
     """A small module."""

@@ -26,7 +26,7 @@ def _narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """`digits` are squares here, and `counting` is their brightness."""
 
-    def load(spec: str, _seed: int):
+    def load(spec: str, _seed: int = 0):
         return squares("regression" if spec == "counting" else "classification")
 
     monkeypatch.setattr("toolkit.training.run.load", load)
