@@ -13,7 +13,7 @@ import click
 from toolkit.cli.console import out, say
 
 EXITS = "1:mlp,3:cnn-add,5:vit"
-TRAIN = f"--data digits --backbone tiny --depth 8 --patch-size 4 --exits {EXITS} --epochs 12 --threads 1".split()
+TRAIN = f"--data digits --backbone tiny --depth 8 --patch-size 4 --exits {EXITS} --epochs 8 --threads 1".split()
 """One thread: on units this small a second one gains little, and loses much when the machine is busy."""
 RUN = ["--no-pace", "--level", "0.9"]
 """Frames follow one another at once, as they did when the units were profiled: after a pause these are slower by half.
