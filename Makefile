@@ -11,7 +11,7 @@ PY := $(VENV)/bin/python
 HEALTHY := $(shell test ! -e $(VENV)/.busy && $(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' \
 	2>/dev/null && echo yes)
 
-demo: $(VENV)/.demo  ## train, cut, profile and simulate a small model; the results go to runs/demo
+demo: $(VENV)/.demo  ## train, cut, profile and run a small model on digits; the results go to runs/demo
 	$(VENV)/bin/offramp demo --out runs/demo
 
 test: $(VENV)/.test browser  ## run the tests (PYTEST_ARGS="-k planner" for some of them)
@@ -39,7 +39,7 @@ help:  ## list the targets
 
 # The stamps: each stands for an install of these extras, later ones hold the earlier, and `.busy` marks one under way.
 $(VENV)/.demo: $(VENV)/pyvenv.cfg setup.py constraints.txt
-	$(call install,host$(comma)report$(comma)mnist,.demo)
+	$(call install,host$(comma)report,.demo)
 $(VENV)/.test: $(VENV)/pyvenv.cfg setup.py constraints.txt
 	$(call install,test,.demo .test)
 $(VENV)/.dev: $(VENV)/pyvenv.cfg setup.py constraints.txt

@@ -68,7 +68,10 @@ def test_the_digest_is_of_the_model_alone(saved: Path, model: MultiExitModel) ->
     with torch.no_grad():
         model.backbone.head.classifier.bias.add_(1)
     save_checkpoint(saved, model)
-    assert load_checkpoint(saved).digest != digest
+    other = load_checkpoint(saved).digest
+    assert other != digest
+    change_json(saved / "config.json", lambda c: c.update(classes=["v", "w", "x", "y", "z"]))
+    assert load_checkpoint(saved).digest not in (digest, other)
 
 
 def test_loading_leaves_the_callers_random_numbers_alone(saved: Path) -> None:

@@ -11,7 +11,10 @@ from jetson.errors import BadInput, ModelError, WorkFailed
 from tests.toolkit.training.small import settings
 from toolkit.models.checkpoint import Checkpoint, load_checkpoint
 from toolkit.models.record import EpochRecord
+from toolkit.training.augment import draw
+from toolkit.training.dataset import Frames
 from toolkit.training.run import train
+from toolkit.training.seeds import generator
 from toolkit.training.settings import Progress
 from toolkit.training.state import FILE
 
@@ -76,7 +79,6 @@ def test_a_run_writes_a_checkpoint_with_its_record(tmp_path: Path) -> None:
 
 def test_the_reported_accuracy_is_the_saved_models(tmp_path: Path) -> None:
     from tests.toolkit.training.small import squares
-    from toolkit.training.dataset import Frames
 
     found = run(tmp_path / "out")
     assert found.training is not None
@@ -128,6 +130,31 @@ def test_layer_wise_with_distillation_is_refused(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_bits_and_another_gives_others(tmp_path: Path) -> None:
     first, second, other = (run(tmp_path / str(i), seed=seed).digest for i, seed in enumerate((0, 0, 1)))
     assert first == second != other
+
+
+def test_every_epoch_has_its_own_order_and_every_image_its_own_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+    used: list[torch.Tensor] = []
+    fetch = Frames.__getitems__
+
+    def remember(frames: Frames, indices: list[int]) -> Any:
+        asked.append(list(indices))
+        return fetch(frames, indices)
+
+    monkeypatch.setattr(Frames, "__getitems__", remember)
+    monkeypatch.setattr("toolkit.training.loop.warp", lambda pixels, maps: used.append(maps) or pixels)
+    run(tmp_path / "out", strategy="classifier-wise", epochs=2)
+    batches = [indices for indices in asked if len(indices) == 8]
+    assert len(batches) == len(used) == 4 * 5
+    orders = []
+    for number, place in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        order = [index for batch in batches[5 * number : 5 * number + 5] for index in batch]
+        maps = draw(40, (8, 8), False, generator(0, "augment", *place))
+        assert torch.equal(torch.cat(used[5 * number : 5 * number + 5]), maps[order])
+        orders.append(tuple(order))
+    assert len(set(orders)) == 4
 
 
 @pytest.mark.parametrize("strategy", ["end-to-end", "classifier-wise"])
