@@ -44,6 +44,8 @@ class Bundle:
         for unit in bundle.manifest.units:
             with storage(bundle.file(unit), "read"):
                 bundle._check_file(unit, verify)
+        with storage(folder, "read"):
+            bundle._check_strangers()
         return bundle
 
     def file(self, unit: Unit) -> Path:
@@ -65,3 +67,12 @@ class Bundle:
             )
         if verify and sha256_file(file) != unit.sha256:
             raise BundleError(f"{file}: unit {unit.name} was altered (its SHA-256 differs); build or copy it again")
+
+    def _check_strangers(self) -> None:
+        """A graph may name a file beside it that holds its weights; no such file would have been hashed."""
+        known = {os.path.realpath(self.file(u)) for u in self.manifest.units}
+        known.add(os.path.realpath(self.path / MANIFEST))
+        for folder in {self.file(u).parent for u in self.manifest.units}:
+            for file in sorted(folder.iterdir()):
+                if not file.is_dir() and os.path.realpath(file) not in known:
+                    raise BundleError(f"{file}: the manifest does not name this file; remove it, or build again")

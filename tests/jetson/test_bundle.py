@@ -97,6 +97,15 @@ def test_links_in_a_circle_are_refused(bundle):
         Bundle.open(bundle.path)
 
 
+def test_a_file_that_no_hash_covers_is_refused(bundle):
+    stranger = bundle.path / "units" / "weights.data"
+    stranger.write_bytes(b"an ONNX graph may read its weights from here")
+    refuses(bundle.path, r"weights\.data: the manifest does not name this file")
+    stranger.unlink()
+    (bundle.path / "units" / "folder").mkdir()
+    assert Bundle.open(bundle.path).manifest == bundle.manifest
+
+
 def test_a_link_to_the_whole_bundle_is_fine(bundle, tmp_path):
     (tmp_path / "link").symlink_to(bundle.path)
     assert Bundle.open(tmp_path / "link").manifest == bundle.manifest

@@ -25,6 +25,7 @@ from toolkit.models.record import TrainingRecord
 
 CONFIG, WEIGHTS, TRAINING, STATE = "config.json", "model.safetensors", "training.json", "state"
 FILES = (CONFIG, WEIGHTS, TRAINING)
+FORMAT = "offramp-checkpoint"
 VERSION = 1
 _Known = TypeVar("_Known", bound=Record)
 
@@ -82,7 +83,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 def read_config(folder: Path) -> tuple[ModelConfig, bytes]:
     """The model's configuration, and the bytes it was read from; raises as `load_checkpoint` does."""
     content = _read(folder, CONFIG)
-    return decode_record(content, ModelConfig, "offramp-checkpoint", folder / CONFIG), content
+    return decode_record(content, ModelConfig, FORMAT, folder / CONFIG), content
 
 
 def read_training(folder: Path) -> TrainingRecord:
@@ -91,12 +92,18 @@ def read_training(folder: Path) -> TrainingRecord:
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """What is in `folder` besides a checkpoint and its training state; replacing the folder would lose it."""
+    """What is in `folder` besides a checkpoint and its training state; replacing the folder would lose it.
+
+    A `transformers` checkpoint has files of the same names, so a config.json that is not ours is foreign too.
+    """
     with storage(folder, "read"):
-        if folder.exists() and not folder.is_dir():
-            return [folder.name]
-        names = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
-    return [name for name in names if name not in (*FILES, STATE)]
+        if not folder.is_dir():
+            return [folder.name] if folder.exists() else []
+        names = sorted(entry.name for entry in folder.iterdir())
+        foreign = [name for name in names if name not in (*FILES, STATE)]
+        if CONFIG in names and FORMAT.encode() not in (folder / CONFIG).read_bytes():
+            foreign.insert(0, CONFIG)
+    return foreign
 
 
 def decode_record(content: bytes, kind: type[_Known], format_: str, where: Path) -> _Known:

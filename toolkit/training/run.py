@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from accelerate import Accelerator, DataLoaderConfiguration
 
 from jetson import __version__
 from jetson.errors import BadInput
+from jetson.files import storage
 from toolkit.data import load
-from toolkit.models.checkpoint import foreign_files, save_checkpoint
+from toolkit.models.checkpoint import STATE, foreign_files, save_checkpoint
 from toolkit.models.record import EpochRecord, TestScore, TrainingRecord
 from toolkit.training.compose import Plan, compose
 from toolkit.training.dataset import Frames, evaluation_loader
@@ -80,6 +82,7 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Path:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         (tidy if state else drop_state)(settings.out)
+        _check_writable(settings.out)
     _train(plan, todo, state, settings.out, accelerator, told)
     return settings.out
 
@@ -178,6 +181,14 @@ def _check_out(out: Path) -> None:
         )
     if out.is_mount():
         raise BadInput(f"{out} is a mount point and cannot be replaced as a whole; name a folder inside it with --out")
+
+
+def _check_writable(out: Path) -> None:
+    """Find out now, not after the first epoch or at the end; the checkpoint is renamed into its place."""
+    with storage(out):
+        (out / STATE).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.resolve().parent):
+            pass
 
 
 def _check_processes(batch_size: int, processes: int) -> None:

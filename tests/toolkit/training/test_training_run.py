@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from jetson.errors import BadInput, ModelError, WorkFailed
+from jetson.errors import BadInput, ModelError, StorageError, WorkFailed
 from tests.toolkit.training.small import settings
 from toolkit.models.checkpoint import Checkpoint, load_checkpoint
 from toolkit.models.record import EpochRecord
@@ -239,6 +239,23 @@ def test_a_folder_with_other_files_is_refused_before_any_work(tmp_path: Path) ->
     with pytest.raises(BadInput, match=r"other files than a checkpoint's \(precious.txt\)"):
         run(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_a_transformers_checkpoint_is_not_replaced_even_with_restart(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    (tmp_path / "model.safetensors").write_bytes(b"precious")
+    for restart in (False, True):
+        with pytest.raises(BadInput, match=r"other files than a checkpoint's \(config.json\)"):
+            run(tmp_path, restart=restart)
+    assert (tmp_path / "model.safetensors").read_bytes() == b"precious"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    told = Recorder()
+    with pytest.raises(StorageError):
+        run(tmp_path / "file" / "out", told)
+    assert told.steps == 0
 
 
 def test_a_loss_that_is_no_number_stops(tmp_path: Path) -> None:
