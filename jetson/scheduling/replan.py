@@ -1,4 +1,4 @@
-"""Replan + filter: at each boundary, the best exit whose filtered latency quantile still fits."""
+"""Replan + filter: at each boundary, the deepest exit whose filtered latency quantile still fits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from jetson.scheduling.slowdown import SlowdownFilter
 class Replan:
     """The first policy, and the strongest simple one.
 
-    With a known budget it heads for the exit of the highest believed quality that fits, measured as a quantile of
-    the remaining path times the present slowdown, and decides anew at every boundary. When nothing fits and nothing
-    is in hand it takes the quickest exit ahead. Without a limit it runs to the end; with an unknown one it takes
-    every exit that improves on the answer in hand.
+    With a known budget it heads for the deepest exit that fits, measured as a quantile of the remaining path times
+    the present slowdown, and decides anew at every boundary; of several exits after one layer the one of the highest
+    believed quality goes first. When nothing fits and nothing is in hand it takes the quickest exit ahead. Without a
+    limit it runs to the end; with an unknown one it takes every exit that is believed to improve on the answer in
+    hand.
     """
 
     name = "replan"
@@ -35,11 +36,10 @@ class Replan:
         self._filter = SlowdownFilter()
         self._profiled_ms = [profile.units[name].end_to_end_ms.median for name in names]
         self._needed_ms: list[list[float]] = remaining_quantiles(self.paths, profile, names, level).tolist()
-        quality = self.paths.quality
-        last = len(quality) - 1
-        self._last = last
-        # Best first; equal quality: the shallower one, which comes first in the manifest.
-        self._ranked = sorted(range(last + 1), key=lambda e: (-quality[e], e))
+        stages, quality = self.paths.stages, self.paths.quality
+        self._last = len(quality) - 1
+        # Deepest first; of one layer the better first.
+        self._ranked = sorted(range(len(quality)), key=lambda e: (-stages[e], -quality[e], e))
         self._quality = quality
 
     @property
@@ -54,9 +54,8 @@ class Replan:
         if state.remaining_ms == math.inf:
             return self._towards(self._last, state)
         needed, allowed_ms = self._needed_ms[state.stage], state.remaining_ms / self._filter.slowdown
-        floor = self._quality[state.answered] if state.answered >= 0 else -math.inf
         for exit_ in self._ranked:
-            if self._quality[exit_] <= floor:
+            if exit_ == state.answered:
                 break
             if needed[exit_] <= allowed_ms:
                 return self._towards(exit_, state)

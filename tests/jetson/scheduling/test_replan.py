@@ -36,7 +36,7 @@ def target(policy, **state):
     return -1 if action == STOP else action
 
 
-def test_the_best_exit_that_fits_is_taken(bundle):
+def test_the_deepest_exit_that_fits_is_taken(bundle):
     policy = make(bundle, segment_ms=1.0, branch_ms=0.25)
     assert [policy.decide(State(stage=1, remaining_ms=ms)) for ms in (0.2, 0.3, 1.2)] == [1, 1, 1]
     assert [policy.decide(State(stage=1, remaining_ms=ms)) for ms in (1.3, 2.3)] == [ADVANCE, ADVANCE]
@@ -102,29 +102,21 @@ def test_an_unknown_limit_passes_exits_that_would_be_worse(tmp_path):
     assert worse_end.decide(State(stage=1, answered=0, known=False)) == STOP
 
 
-def test_of_equal_exits_the_shallower_is_taken(tmp_path):
-    bundle = tiny_bundle(tmp_path / "b", exits=((1, "mlp"), (2, "head")), quality=[0.9, 0.9])
-    policy = make(bundle)
-    assert target(policy, remaining_ms=1e6) == 0
-    assert policy.decide(State(stage=2, answered=0, remaining_ms=1e6)) == STOP
-
-
-def test_a_deeper_exit_that_is_worse_is_not_taken_within_a_limit(tmp_path):
+def test_a_deeper_exit_is_taken_whatever_is_believed_of_it(tmp_path):
     bundle = tiny_bundle(tmp_path / "b", exits=((1, "mlp"), (2, "head")), quality=[0.9, 0.8])
-    assert target(make(bundle), remaining_ms=1e6) == 0
-    assert target(make(bundle), remaining_ms=math.inf) == 1
-
-
-def test_in_regression_the_smaller_error_is_the_better(tmp_path):
-    bundle = tiny_bundle(
-        tmp_path / "b",
-        task="regression",
-        outputs=1,
-        exits=((1, "mlp"), (2, "vit"), (3, "head")),
-        quality=[2.0, 3.0, 1.0],
-    )
     policy = make(bundle)
-    assert [target(policy, remaining_ms=ms) for ms in (1.3, 2.3, 3.3)] == [0, 0, 2]
+    assert target(policy, remaining_ms=1e6) == target(policy, remaining_ms=math.inf) == 1
+    assert policy.decide(State(stage=2, answered=0, remaining_ms=1e6)) == 1
+
+
+@pytest.mark.parametrize(("task", "quality"), [("classification", [0.5, 0.6, 0.9]), ("regression", [3.0, 2.0, 1.0])])
+def test_of_exits_after_one_layer_the_better_is_taken(tmp_path, task, quality):
+    exits = ((1, "mlp"), (1, "vit"), (2, "head"))
+    bundle = tiny_bundle(tmp_path / "b", task=task, outputs=2, exits=exits, quality=quality)
+    policy = make(bundle, medians={"branch-1-vit": 0.5})
+    assert [target(policy, remaining_ms=ms) for ms in (1.3, 1.5, 2.3)] == [0, 1, 2]
+    assert policy.decide(State(stage=1, answered=1, remaining_ms=0.3)) == STOP
+    assert policy.decide(State(stage=1, answered=0, remaining_ms=0.5)) == 1
 
 
 @pytest.mark.parametrize("factor", [2.0, 0.5])
@@ -164,14 +156,15 @@ def policy_of(folder, qualities, medians, spread=0.05):
 
 @FUZZ
 @given(QUALITIES, MEDIANS, st.integers(0, 3), st.lists(st.floats(-2, 50), min_size=2, max_size=8))
-def test_more_time_never_gives_a_worse_exit(folder, qualities, medians, stage, times):
+def test_more_time_never_gives_a_shallower_exit(folder, qualities, medians, stage, times):
     policy = policy_of(folder, qualities, medians)
     needed = policy._needed_ms[stage]
 
     def heads_for(ms):
-        # What decide weighs at this boundary, stated anew: the best that fits, else the quickest.
-        fitting = [q for q, n in zip(qualities, needed, strict=True) if n <= ms]
-        return max(fitting) if fitting else qualities[min(range(5), key=lambda e: (needed[e], -qualities[e], e))]
+        # What decide weighs at this boundary, stated anew: the deepest that fits, else the quickest.
+        depth = list(zip(STAGES, qualities, strict=True))
+        fitting = [d for d, n in zip(depth, needed, strict=True) if n <= ms]
+        return max(fitting) if fitting else max(d for d, n in zip(depth, needed, strict=True) if n == min(needed))
 
     found = []
     for ms in sorted(times):
@@ -179,9 +172,9 @@ def test_more_time_never_gives_a_worse_exit(folder, qualities, medians, stage, t
         wanted = heads_for(ms)
         assert action != STOP
         if action == ADVANCE:
-            assert any(q == wanted and s > stage for q, s in zip(qualities, STAGES, strict=True))
+            assert wanted[0] > stage
         else:
-            assert qualities[action] == wanted and STAGES[action] == stage
+            assert (STAGES[action], qualities[action]) == wanted and wanted[0] == stage
         found.append(wanted)
     assert found == sorted(found)
 
@@ -196,7 +189,7 @@ def test_more_time_never_gives_a_worse_exit(folder, qualities, medians, stage, t
     st.booleans(),
 )
 def test_every_decision_can_be_carried_out(folder, qualities, medians, stage, answered, remaining, known):
-    """An exit of this very stage, or a segment that is still there, or a stop; never an exit that is no better."""
+    """An exit of this very stage, or a segment that is still there, or a stop; never an exit that is no gain."""
     if answered >= 0 and STAGES[answered] > stage:
         answered = -1
     policy = policy_of(folder, qualities, medians)
@@ -205,7 +198,9 @@ def test_every_decision_can_be_carried_out(folder, qualities, medians, stage, an
         assert stage < 3
     elif action != STOP:
         assert STAGES[action] == stage
-        if remaining != math.inf or not known:
-            assert answered < 0 or qualities[action] > qualities[answered]
+        if answered >= 0 and not known:
+            assert qualities[action] > qualities[answered]
+        elif answered >= 0 and remaining != math.inf:
+            assert action != answered and STAGES[action] >= STAGES[answered]
     if known and answered < 0:
         assert action != STOP
