@@ -72,3 +72,8 @@ def missing_extra(package: str, extra: str) -> MissingExtra:
         extra: the extra of the distribution that brings it, e.g. `host`.
     """
     return MissingExtra(f"{package} is not installed: pip install 'offramp[{extra}]'")
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's exception says, as far as it fits into a message of ours; its kind when it is silent."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

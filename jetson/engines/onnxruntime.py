@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from jetson.bundle import Bundle
-from jetson.errors import BadInput, EngineError, missing_extra
+from jetson.errors import BadInput, EngineError, first_line, missing_extra
 from jetson.manifest import Tensor, Unit
+from jetson.profiling.device import available_cores
 from jetson.profiling.profile import MAX_THREADS, EngineInfo
 
 ALIGNMENT = 64
@@ -18,11 +18,6 @@ ORT_TYPES = {"float32": "float", "float16": "float16", "uint8": "uint8"}
 
 _process_threads: int | None = None
 """Threads of the process-wide pool, once it exists: ONNX Runtime has one environment per process."""
-
-
-def available_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OnnxRuntimeEngines:
@@ -71,7 +66,7 @@ class OnnxRuntimeEngines:
             except EngineError:
                 raise
             except Exception as error:  # ONNX Runtime's exceptions share no base class
-                raise EngineError(f"unit {unit.name}: ONNX Runtime cannot load it: {_first_line(error)}") from error
+                raise EngineError(f"unit {unit.name}: ONNX Runtime cannot load it: {first_line(error)}") from error
             self._sessions.append(session)
             self._bindings.append(binding)
 
@@ -80,7 +75,7 @@ class OnnxRuntimeEngines:
         try:
             self._sessions[unit].run_with_iobinding(self._bindings[unit])
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise EngineError(f"unit {self._names[unit]} failed in ONNX Runtime: {_first_line(error)}") from error
+            raise EngineError(f"unit {self._names[unit]} failed in ONNX Runtime: {first_line(error)}") from error
 
     def output(self, unit: int) -> npt.NDArray[Any]:
         """The array a unit writes to."""
@@ -180,7 +175,3 @@ def _check_signature(session: Any, unit: Unit) -> None:
         given = [(f.name, list(f.shape), f.type.removeprefix("tensor(").removesuffix(")")) for f in found]
         if given != expected:
             raise EngineError(f"unit {unit.name}: its {kind} is {given}, the manifest says {expected}; build again")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

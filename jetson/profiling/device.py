@@ -14,13 +14,17 @@ from jetson.profiling.profile import Conditions, Device
 PROC, SYS, ETC = Path("/proc"), Path("/sys"), Path("/etc")
 
 
+def available_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def this_device() -> Device:
     """The fingerprint that a profile carries."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Device(
         machine=platform.machine(),
         processor=_processor(),
-        cores=cores,
+        cores=available_cores(),
         board=_text(PROC / "device-tree" / "model"),
         jetpack=l4t_release(_text(ETC / "nv_tegra_release") or ""),
         gpu=None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from jetson.errors import WorkFailed, missing_extra
+from jetson.errors import WorkFailed, first_line, missing_extra
 
 if TYPE_CHECKING:
     import onnx
@@ -60,8 +60,7 @@ def export_module(module: nn.Module, example: Tensor, name: str, source: str, ta
         assert program is not None
         model = program.model_proto
     except Exception as error:  # the exporter wraps whatever the module's code raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WorkFailed(f"unit {name}: PyTorch cannot export it: {reason}") from error
+        raise WorkFailed(f"unit {name}: PyTorch cannot export it: {first_line(error)}") from error
     finally:
         logger.setLevel(level)
     found = {o.domain: o.version for o in model.opset_import}
@@ -72,7 +71,7 @@ def export_module(module: nn.Module, example: Tensor, name: str, source: str, ta
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise WorkFailed(f"unit {name}: the exported graph is not valid: {str(error).splitlines()[0]}") from error
+        raise WorkFailed(f"unit {name}: the exported graph is not valid: {first_line(error)}") from error
     return model.SerializeToString()
 
 

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from jetson.errors import ModelError, StorageError
+from jetson.errors import ModelError, StorageError, first_line
 from jetson.files import new_folder, storage, write_file
 from jetson.manifest import Record
 from toolkit.models.config import ModelConfig
@@ -74,7 +74,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         except ModelError as error:
             raise ModelError(f"{folder / CONFIG}: {error}") from None
         except Exception as error:  # transformers and torch raise many kinds; the file is the user's
-            raise ModelError(f"{folder / CONFIG}: no model can be built from it ({_first_line(error)})") from error
+            raise ModelError(f"{folder / CONFIG}: no model can be built from it ({first_line(error)})") from error
     fill(model, decode_tensors(weights, folder / WEIGHTS), folder / WEIGHTS)
     training = read_training(folder) if (folder / TRAINING).exists() else None
     return Checkpoint(model.eval(), training, hashlib.sha256(content + weights).hexdigest())
@@ -135,7 +135,7 @@ def decode_tensors(content: bytes, where: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
     except Exception as error:  # safetensors has its own kind, and KeyError for types torch does not know
-        raise ModelError(f"{where}: damaged or not a safetensors file ({_first_line(error)})") from None
+        raise ModelError(f"{where}: damaged or not a safetensors file ({first_line(error)})") from None
 
 
 def fill(model: MultiExitModel, tensors: dict[str, Tensor], where: Path) -> None:
@@ -172,7 +172,3 @@ def _json(record: Record) -> bytes:
 
 def _is_transformers(head: Any) -> bool:
     return isinstance(head, dict) and "model_type" in head
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

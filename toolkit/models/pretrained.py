@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from jetson.errors import ModelError
+from jetson.errors import ModelError, first_line
 from jetson.files import sha256_file
 from toolkit.models.backbone import MODEL_CLASSES, as_pair
 from toolkit.models.config import BackboneConfig, Family, Pooling
@@ -68,7 +68,7 @@ def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretr
         with _quiet():
             model, info = getattr(transformers, name).from_pretrained(folder, **options)
     except Exception as error:  # transformers raises many kinds; the file is the user's
-        raise ModelError(f"{folder}: transformers cannot load it: {_first_line(error)}") from error
+        raise ModelError(f"{folder}: transformers cannot load it: {first_line(error)}") from error
     missing = [k for k in info["missing_keys"] if "mask_token" not in k and "pooler" not in k]
     if missing or info.get("mismatched_keys"):
         what = missing[0] if missing else next(iter(info["mismatched_keys"]))
@@ -181,7 +181,3 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     drop = {"id2label", "label2id", "architectures", "transformers_version", "torch_dtype", "dtype", "model_type"}
     drop |= {"_name_or_path", "stage_names", "out_features", "out_indices", "_out_features", "_out_indices"}
     return {k: v for k, v in settings.items() if k not in drop and not k.startswith("_")}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
