@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jetson.errors import BundleError
 from jetson.files import sha256_file, storage
-from jetson.manifest import Manifest, Unit, decode_manifest
+from jetson.manifest import Manifest, Precision, Unit, Variant, decode_manifest
 
 MANIFEST = "manifest.json"
 
@@ -42,37 +42,43 @@ class Bundle:
             content = file.read_bytes()
         bundle = cls(folder, decode_manifest(content, str(file)))
         for unit in bundle.manifest.units:
-            with storage(bundle.file(unit), "read"):
-                bundle._check_file(unit, verify)
+            for variant in unit.files:
+                with storage(folder / variant.file, "read"):
+                    bundle._check_file(unit, variant, verify)
         with storage(folder, "read"):
             bundle._check_strangers()
         return bundle
 
-    def file(self, unit: Unit) -> Path:
-        """Where the ONNX file of `unit` lies."""
-        return self.path / unit.file
+    def file(self, unit: Unit, precision: Precision | None = None) -> Path:
+        """Where the ONNX file of `unit` lies, in its own precision or another.
 
-    def _check_file(self, unit: Unit, verify: bool) -> None:
-        file = self.file(unit)
+        Raises:
+            BundleError: the bundle does not hold the unit in that precision.
+        """
+        return self.path / (unit.file if precision is None else unit.at(precision).file)
+
+    def _check_file(self, unit: Unit, variant: Variant, verify: bool) -> None:
+        file = self.path / variant.file
         # realpath, because Path.resolve raises RuntimeError when links go in a circle.
         if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.path)):
             raise BundleError(f"{file}: the file of unit {unit.name} leaves the bundle")
         if not file.is_file():
             raise BundleError(f"{file}: the file of unit {unit.name} is missing; build or copy the bundle again")
         size = file.stat().st_size
-        if size != unit.size_bytes:
+        if size != variant.size_bytes:
             raise BundleError(
-                f"{file}: unit {unit.name} has {size} bytes and should have {unit.size_bytes}; "
+                f"{file}: unit {unit.name} has {size} bytes and should have {variant.size_bytes}; "
                 "the file is truncated or altered, build or copy the bundle again"
             )
-        if verify and sha256_file(file) != unit.sha256:
+        if verify and sha256_file(file) != variant.sha256:
             raise BundleError(f"{file}: unit {unit.name} was altered (its SHA-256 differs); build or copy it again")
 
     def _check_strangers(self) -> None:
         """A graph may name a file beside it that holds its weights; no such file would have been hashed."""
-        known = {os.path.realpath(self.file(u)) for u in self.manifest.units}
+        files = [self.path / v.file for u in self.manifest.units for v in u.files]
+        known = {os.path.realpath(f) for f in files}
         known.add(os.path.realpath(self.path / MANIFEST))
-        for folder in {self.file(u).parent for u in self.manifest.units}:
+        for folder in {f.parent for f in files}:
             for file in sorted(folder.iterdir()):
                 if not file.is_dir() and os.path.realpath(file) not in known:
                     raise BundleError(f"{file}: the manifest does not name this file; remove it, or build again")

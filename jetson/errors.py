@@ -61,7 +61,25 @@ class ParityError(WorkFailed):
 
 
 class EngineError(WorkFailed):
-    """A unit failed to load or to run."""
+    """A unit failed to build, to load or to run."""
+
+
+class PathError(EngineError):
+    """A unit on a path failed; the ones before it have run."""
+
+    def __init__(self, message: str, finished: int) -> None:
+        """Say what failed.
+
+        Args:
+            message: names the unit.
+            finished: units of the path that ran to their end.
+        """
+        super().__init__(message)
+        self.finished = finished
+
+
+class CudaError(EngineError):
+    """A call into CUDA failed, or there is no CUDA here."""
 
 
 def missing_extra(package: str, extra: str) -> MissingExtra:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -18,11 +18,16 @@ import msgspec
 from jetson.errors import BundleError
 
 FORMAT = "offramp-bundle"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Version 1 knew one precision a unit; a unit without variants is just that."""
 
 Task = Literal["classification", "regression"]
+Precision = Literal["fp32", "fp16", "int8"]
 Metric = Literal["accuracy", "mean_absolute_error"]
 METRICS: dict[Task, Metric] = {"classification": "accuracy", "regression": "mean_absolute_error"}
+BATCH = "batch"
+"""Name of the dimension, in the graph of a unit, that may be any number of frames."""
 MAX_ELEMENTS = 1 << 28
 """No tensor between units is larger; a damaged shape would ask for all memory."""
 Demand = Callable[[bool, str], None]
@@ -56,6 +61,15 @@ class Preprocessing(Record, frozen=True, kw_only=True):
     layout: Literal["NCHW"] = "NCHW"
 
 
+class Variant(Record, frozen=True, kw_only=True):
+    """A unit once more, in another precision; what goes in and out stays float32, so that precisions can be mixed."""
+
+    precision: Precision
+    file: str
+    sha256: str
+    size_bytes: int
+
+
 class Unit(Record, frozen=True, kw_only=True):
     """One engine: a segment of the backbone or the branch of one exit."""
 
@@ -71,9 +85,34 @@ class Unit(Record, frozen=True, kw_only=True):
     parameters: int
     flops: int
     """Floating-point operations of one frame, two per multiply-add, as PyTorch's flop counter counts them."""
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = "fp32"
     source: str = ""
     """Hash of all that shaped the unit; a build exports a unit again only when this changes."""
+    dynamic_batch: bool = False
+    """Whether the graph takes any number of frames at once; `input` and `output` speak of one."""
+    variants: tuple[Variant, ...] = ()
+    """The same unit in other precisions."""
+
+    @property
+    def files(self) -> tuple[Variant, ...]:
+        """The unit in every precision it has, its own first."""
+        own = Variant(precision=self.precision, file=self.file, sha256=self.sha256, size_bytes=self.size_bytes)
+        return (own, *self.variants)
+
+    def at(self, precision: Precision) -> Variant:
+        """The unit in one precision.
+
+        Raises:
+            BundleError: the bundle does not hold it.
+        """
+        for variant in self.files:
+            if variant.precision == precision:
+                return variant
+        have = ", ".join(v.precision for v in self.files)
+        raise BundleError(
+            f"unit {self.name} is in the bundle in {have} only; build it again with: "
+            f"offramp build CHECKPOINT --out BUNDLE --precision {precision}"
+        )
 
 
 class Quality(Record, frozen=True, kw_only=True):
@@ -102,6 +141,8 @@ class Exit(Record, frozen=True, kw_only=True):
     """Logits are divided by this before the softmax; None for regression."""
     max_difference: float
     """Largest absolute difference between the chained units and PyTorch on the parity frames."""
+    differences: dict[Precision, float] = {}
+    """The same for the units' variants, all of one precision."""
 
 
 class Split(Record, frozen=True, kw_only=True):
@@ -162,9 +203,29 @@ class Manifest(Record, frozen=True, kw_only=True):
         return tuple(u for u in self.units if u.kind == "segment")
 
     @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions that every unit has, the units' own first."""
+        first, *others = self.units
+        return tuple(
+            v.precision for v in first.files if all(v.precision in [w.precision for w in u.files] for u in others)
+        )
+
+    @property
     def identity(self) -> str:
-        """SHA-256 over what decides latency: every unit's content and the preprocessing. Profiles refer to it."""
-        parts = [f"{u.name} {u.kind} {u.sha256} {u.precision}" for u in self.units]
+        """`identity_at` the units' own precisions."""
+        return self.identity_at([u.precision for u in self.units])
+
+    def identity_at(self, precisions: Sequence[Precision]) -> str:
+        """SHA-256 over what decides latency: the content of what runs and the preprocessing. Profiles refer to it.
+
+        Args:
+            precisions: the one each unit runs in, in the order of the units.
+
+        Raises:
+            BundleError: a unit is not there in its precision.
+        """
+        chosen = [(u, u.at(p)) for u, p in zip(self.units, precisions, strict=True)]
+        parts = [f"{u.name} {u.kind} {v.sha256} {v.precision}" for u, v in chosen]
         parts.append(msgspec.json.encode(self.preprocessing).decode())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -190,14 +251,14 @@ def decode_manifest(content: bytes, where: str) -> Manifest:
         raise BundleError(
             f"{where}: format version {version} is newer than this Offramp reads ({VERSION}); upgrade offramp here"
         )
-    if version != VERSION:
+    if version not in READABLE:
         raise BundleError(f"{where}: format version {version!r} is not one this Offramp reads ({VERSION})")
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
     except msgspec.ValidationError as error:
         raise BundleError(f"{where}: {error}") from None
     _check(manifest, where)
-    return manifest
+    return msgspec.structs.replace(manifest, version=VERSION)
 
 
 def _check(manifest: Manifest, where: str) -> None:
@@ -230,13 +291,17 @@ def _check(manifest: Manifest, where: str) -> None:
 
 
 def _check_unit(unit: Unit, demand: Demand) -> None:
-    path = PurePosixPath(unit.file)
-    inside = not path.is_absolute() and ".." not in path.parts and bool(path.parts)
-    demand(inside and not set(unit.file) & set("\\\0"), f"the file {unit.file!r} of unit {unit.name} leaves the bundle")
+    for variant in unit.files:
+        path = PurePosixPath(variant.file)
+        inside = not path.is_absolute() and ".." not in path.parts and bool(path.parts)
+        inside = inside and not set(variant.file) & set("\\\0")
+        demand(inside, f"the file {variant.file!r} of unit {unit.name} leaves the bundle")
+        demand(_is_sha256(variant.sha256), f"the hash of unit {unit.name} is not a SHA-256")
+    found = [v.precision for v in unit.files]
+    demand(len(set(found)) == len(found), f"unit {unit.name} is there twice in one precision")
     for shape in (unit.input.shape, unit.output.shape):
         possible = bool(shape) and min(shape) > 0 and math.prod(shape) <= MAX_ELEMENTS
         demand(possible, f"unit {unit.name} has an impossible shape")
-    demand(_is_sha256(unit.sha256), f"the hash of unit {unit.name} is not a SHA-256")
 
 
 def _fits(before: Unit, after: Unit) -> bool:

@@ -95,7 +95,7 @@ class Runtime:
         if loaded is None:
             policy = Untimed(Paths.of(opened.manifest))
         else:
-            check_engine(loaded, opened, engines.info)
+            check_engine(loaded, opened, engines.info, engines.precisions)
             policy = Replan(opened.manifest, loaded, level)
         runtime = cls(opened, engines, policy, timed=loaded is not None)
         for _ in range(warm_up):

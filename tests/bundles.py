@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from jetson.bundle import MANIFEST, Bundle
 from jetson.engines import onnxruntime as ort_engines
-from jetson.errors import EngineError
+from jetson.errors import EngineError, PathError
 from jetson.manifest import Exit, Manifest, Parity, Preprocessing, Provenance, Quality, Tensor, Unit
 from jetson.profiling.device import this_device
 from jetson.profiling.profile import Conditions, EngineInfo, ExitLatency, LatencyProfile, Sketch, UnitLatency
@@ -269,6 +269,8 @@ class FakeEngines:
         manifest = bundle.manifest
         self.info = profile.engine
         self.input = np.zeros(manifest.units[0].input.shape, np.float32)
+        self.precisions = tuple(u.precision for u in manifest.units)
+        self.ahead = False
         self.paths = Paths.of(manifest)
         self.names = [u.name for u in manifest.units]
         self.ms = {n: profile.units[n].end_to_end_ms.median for n in self.names}
@@ -288,6 +290,16 @@ class FakeEngines:
             raise EngineError(f"unit {name} failed: out of order")
         self.clock.advance(self.ms[name] * self.slow)
         self.after(name)
+
+    def run_path(self, units: Sequence[int]) -> None:
+        for finished, unit in enumerate(units):
+            try:
+                self.run(unit)
+            except EngineError as error:
+                raise PathError(str(error), finished) from error
+
+    def gpu_ms(self, unit: int) -> float | None:
+        return None
 
     def output(self, unit: int) -> np.ndarray:
         return self.outputs[unit]

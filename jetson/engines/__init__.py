@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy.typing as npt
 
 from jetson.bundle import Bundle
 from jetson.errors import BadInput
+from jetson.manifest import Precision
 from jetson.profiling.profile import EngineInfo
 
-NAMES = ("onnxruntime",)
+NAMES = ("onnxruntime", "tensorrt")
 
 
 class Engines(Protocol):
@@ -22,6 +24,10 @@ class Engines(Protocol):
     """
 
     info: EngineInfo
+    precisions: tuple[Precision, ...]
+    """What each unit runs in."""
+    ahead: bool
+    """Whether `run_path` is cheaper than a `run` for each of its units, since the host need not wait in between."""
     input: npt.NDArray[np.float32]
     """The first segment's input, 1 x channels x height x width; the preprocessor writes here."""
 
@@ -33,6 +39,18 @@ class Engines(Protocol):
         """
         ...
 
+    def run_path(self, units: Sequence[int]) -> None:
+        """Run units one after another to the end of the last, without waiting for the host in between.
+
+        Raises:
+            PathError: an engine failed; the error says which unit, and how many before it have run.
+        """
+        ...
+
+    def gpu_ms(self, unit: int) -> float | None:
+        """Milliseconds the unit last took on the GPU, between two events on its stream; None without a GPU."""
+        ...
+
     def output(self, unit: int) -> npt.NDArray[Any]:
         """A unit's output as the host sees it, valid until the units before it run again."""
         ...
@@ -42,21 +60,43 @@ class Engines(Protocol):
         ...
 
 
-def load_engines(bundle: Bundle, name: str = "onnxruntime", threads: int | None = None) -> Engines:
+def load_engines(
+    bundle: Bundle,
+    name: str = "onnxruntime",
+    threads: int | None = None,
+    precisions: Sequence[Precision] | None = None,
+) -> Engines:
     """Load every unit of a bundle.
 
     Args:
         bundle: opened and verified.
         name: which engine.
         threads: for engines on the CPU; all cores this process may use when None.
+        precisions: the one each unit runs in; see `default_precisions` for None.
 
     Raises:
         BadInput: no such engine.
+        BundleError: a unit is not there in its precision.
         MissingExtra: the engine's package is not installed.
         EngineError: a unit cannot be loaded.
     """
-    if name == "onnxruntime":
-        from jetson.engines.onnxruntime import OnnxRuntimeEngines
+    if name not in NAMES:
+        raise BadInput(f"unknown engine {name!r}; the engines are {', '.join(NAMES)}")
+    chosen = tuple(precisions if precisions is not None else default_precisions(bundle, name))
+    bundle.manifest.identity_at(chosen)  # refuses a precision that a unit does not have
+    if name == "tensorrt":
+        from jetson.engines.tensorrt.engines import TensorRTEngines
 
-        return OnnxRuntimeEngines(bundle, threads)
-    raise BadInput(f"unknown engine {name!r}; the engines are {', '.join(NAMES)}")
+        return TensorRTEngines(bundle, chosen)  # type: ignore[return-value]
+    from jetson.engines.onnxruntime import OnnxRuntimeEngines
+
+    return OnnxRuntimeEngines(bundle, threads, chosen)
+
+
+def default_precisions(bundle: Bundle, name: str) -> tuple[Precision, ...]:
+    """What an engine runs when nobody says: half precision on a GPU where every unit has it, else each unit's own."""
+    manifest = bundle.manifest
+    if name == "tensorrt" and "fp16" in manifest.precisions:
+        half: Precision = "fp16"
+        return (half,) * len(manifest.units)
+    return tuple(u.precision for u in manifest.units)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from jetson.bundle import Bundle
-from jetson.errors import BadInput, EngineError, first_line, missing_extra
-from jetson.manifest import Tensor, Unit
+from jetson.errors import BadInput, EngineError, PathError, first_line, missing_extra
+from jetson.manifest import BATCH, Precision, Tensor, Unit
 from jetson.profiling.device import available_cores
 from jetson.profiling.profile import MAX_THREADS, EngineInfo
 
@@ -23,13 +24,18 @@ _process_threads: int | None = None
 class OnnxRuntimeEngines:
     """`Engines` on ONNX Runtime's CPU provider."""
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    ahead = False
+
+    def __init__(
+        self, bundle: Bundle, threads: int | None = None, precisions: Sequence[Precision] | None = None
+    ) -> None:
         """Create a session per unit and bind it to shared memory.
 
         Args:
             bundle: opened and verified.
             threads: of the pool all units share; when None what this process runs with already, else all cores it
                 may use. The first load in a process decides: ONNX Runtime cannot change its pool afterwards.
+            precisions: the one each unit runs in; its own when None.
 
         Raises:
             BadInput: not 1 to 1024 threads, or another number than this process already runs with.
@@ -42,16 +48,17 @@ class OnnxRuntimeEngines:
         shared = _prepare_environment(ort, count)
         self.info = EngineInfo(name="onnxruntime", version=ort.__version__, threads=count)
         units = bundle.manifest.units
+        self.precisions: tuple[Precision, ...] = tuple(precisions or (u.precision for u in units))
         memory = _lay_out(bundle)
         self.input: npt.NDArray[np.float32] = memory[0][0]
         self._names = [u.name for u in units]
         self._outputs = [out for _, out in memory]
         self._sessions: list[Any] = []
         self._bindings: list[Any] = []
-        for unit, (source, target) in zip(units, memory, strict=True):
+        for unit, precision, (source, target) in zip(units, self.precisions, memory, strict=True):
             try:
                 session = ort.InferenceSession(
-                    str(bundle.file(unit)),
+                    str(bundle.file(unit, precision)),
                     _options(ort, count, shared),
                     providers=["CPUExecutionProvider"],
                     enable_fallback=0,  # would print on stdout and try the same again
@@ -76,6 +83,18 @@ class OnnxRuntimeEngines:
             self._sessions[unit].run_with_iobinding(self._bindings[unit])
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise EngineError(f"unit {self._names[unit]} failed in ONNX Runtime: {first_line(error)}") from error
+
+    def run_path(self, units: Sequence[int]) -> None:
+        """Run units one after another; raises `PathError` when one fails."""
+        for finished, unit in enumerate(units):
+            try:
+                self.run(unit)
+            except EngineError as error:
+                raise PathError(str(error), finished) from error
+
+    def gpu_ms(self, unit: int) -> float | None:
+        """None: there is no GPU in it."""
+        return None
 
     def output(self, unit: int) -> npt.NDArray[Any]:
         """The array a unit writes to."""
@@ -120,6 +139,7 @@ def _prepare_environment(ort: Any, threads: int) -> bool:
 def _options(ort: Any, threads: int, shared: bool) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.add_free_dimension_override_by_name(BATCH, 1)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.use_env_allocators", "1" if shared else "0")
     if shared:

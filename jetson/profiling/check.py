@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 import msgspec
 
 from jetson.bundle import Bundle
 from jetson.errors import ProfileError
-from jetson.manifest import Record
+from jetson.manifest import Manifest, Precision, Record
 from jetson.profiling.device import this_device
 from jetson.profiling.profile import EngineInfo, LatencyProfile
 
@@ -21,7 +22,7 @@ def check_profile(profile: LatencyProfile, bundle: Bundle) -> None:
     """
     remedy = _remedy(bundle)
     manifest = bundle.manifest
-    if profile.bundle != manifest.identity:
+    if not speaks_of(profile, manifest):
         raise ProfileError(f"the profile was measured on another bundle than {bundle.path}; {remedy}")
     if set(profile.units) != {u.name for u in manifest.units} or [e.name for e in profile.exits] != [
         e.name for e in manifest.exits
@@ -30,13 +31,34 @@ def check_profile(profile: LatencyProfile, bundle: Bundle) -> None:
     _compare("device", profile.device, this_device(), remedy)
 
 
-def check_engine(profile: LatencyProfile, bundle: Bundle, engine: EngineInfo) -> None:
-    """Refuse a profile that was measured with another engine, version or number of threads.
+def speaks_of(profile: LatencyProfile, manifest: Manifest) -> bool:
+    """Whether the profile was measured on these very units, in precisions they still have."""
+    found = profile.units
+    precisions = [found[u.name].precision if u.name in found else u.precision for u in manifest.units]
+    held = all(p in [v.precision for v in u.files] for u, p in zip(manifest.units, precisions, strict=True))
+    return held and profile.bundle == manifest.identity_at(precisions)
+
+
+def check_engine(profile: LatencyProfile, bundle: Bundle, engine: EngineInfo, precisions: Sequence[Precision]) -> None:
+    """Refuse a profile that was measured with another engine, version, number of threads or precision.
+
+    Args:
+        profile: that is to be believed.
+        bundle: that it speaks of.
+        engine: what is loaded.
+        precisions: the one each unit is loaded in, in the order of the units.
 
     Raises:
         ProfileError: what differs, and the command that makes the right profile.
     """
-    _compare("engine", profile.engine, engine, _remedy(bundle))
+    remedy = _remedy(bundle)
+    _compare("engine", profile.engine, engine, remedy)
+    for unit, here in zip(bundle.manifest.units, precisions, strict=True):
+        measured = profile.units[unit.name].precision
+        if measured != here:
+            raise ProfileError(
+                f"the profile was measured with {unit.name} in {measured}, and it is loaded in {here}; {remedy}"
+            )
 
 
 def _compare(what: str, measured: Record, here: Record, remedy: str) -> None:

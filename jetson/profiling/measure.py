@@ -94,7 +94,7 @@ def measure(
         if progress is not None:
             progress(max(0.0, min(1.0, max(done / rounds, spent / seconds if seconds and index >= 0 else 0.0))))
     profile = LatencyProfile(
-        bundle=manifest.identity,
+        bundle=manifest.identity_at(engines.precisions),
         device=this_device(),
         engine=engines.info,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

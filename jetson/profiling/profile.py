@@ -19,10 +19,12 @@ import numpy.typing as npt
 
 from jetson.errors import ProfileError
 from jetson.files import storage, write_file
-from jetson.manifest import Record
+from jetson.manifest import Precision, Record
 
 FORMAT = "offramp-profile"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Version 1 knew one precision, the units' own."""
 LEVELS = (0.01, 0.02, 0.05, *(round(0.1 + 0.05 * i, 2) for i in range(17)), 0.95, 0.98, 0.99, 0.995, 0.999)
 """Probabilities at which a sketch keeps its quantiles: p1 .. p99.9."""
 LONGEST_MS = 1e9
@@ -55,11 +57,12 @@ class Sketch(Record, frozen=True, kw_only=True):
 
 
 class UnitLatency(Record, frozen=True, kw_only=True):
-    """The three times of one unit."""
+    """The three times of one unit, in the precision it ran in."""
 
     host_ms: Sketch
     end_to_end_ms: Sketch
     gpu_ms: Sketch | None = None
+    precision: Precision = "fp32"
 
 
 class ExitLatency(Record, frozen=True, kw_only=True):
@@ -103,7 +106,7 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
     format: Literal["offramp-profile"] = "offramp-profile"
     version: int = VERSION
     bundle: str
-    """`Manifest.identity` of the bundle that was measured."""
+    """`Manifest.identity_at` of the bundle and the precisions that were measured."""
     device: Device
     engine: EngineInfo
     created: str
@@ -145,7 +148,7 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
             raise ProfileError(f"{file}: not valid JSON ({error}); measure again with: offramp profile") from None
         if not isinstance(head, dict) or head.get("format") != FORMAT:
             raise ProfileError(f"{file}: not an Offramp profile")
-        if head.get("version") != VERSION:
+        if head.get("version") not in READABLE:
             raise ProfileError(
                 f"{file}: format version {head.get('version')!r} is not the one this Offramp reads ({VERSION}); "
                 "measure again with: offramp profile"
@@ -155,7 +158,7 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
         except msgspec.ValidationError as error:
             raise ProfileError(f"{file}: {error}") from None
         profile._check(file)
-        return profile
+        return msgspec.structs.replace(profile, version=VERSION)
 
     def _check(self, file: Path) -> None:
         if self.levels != LEVELS:

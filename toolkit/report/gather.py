@@ -8,6 +8,7 @@ from pathlib import Path
 from jetson.bundle import Bundle
 from jetson.errors import BadInput, ProfileError
 from jetson.manifest import Exit, Manifest, Quality, Unit
+from jetson.profiling.check import speaks_of
 from jetson.profiling.profile import ExitLatency, LatencyProfile
 from toolkit.report.frames import FrameLog, read_frames
 from toolkit.report.history import History, read_history
@@ -99,7 +100,7 @@ def gather(path: Path) -> Run:
 
 def _check_profile(file: Path, profile: LatencyProfile, manifest: Manifest, bundle: Path) -> None:
     again = f"measure again with: offramp profile {bundle} --out {file}"
-    if profile.bundle != manifest.identity:
+    if not speaks_of(profile, manifest):
         raise ProfileError(
             f"{file}: measured on bundle {profile.bundle[:12]}, and this one is {manifest.identity[:12]}; {again}"
         )

@@ -29,7 +29,7 @@ def refuses(profile, bundle, says):
 
 def test_the_profile_of_this_bundle_here_is_taken(bundle, profile):
     check_profile(profile, bundle)
-    check_engine(profile, bundle, profile.engine)
+    check_engine(profile, bundle, profile.engine, ["fp32"] * len(bundle.manifest.units))
 
 
 def test_a_profile_of_another_bundle_is_refused(profile, tmp_path):
@@ -70,7 +70,7 @@ def test_a_profile_of_another_engine_is_refused(bundle, profile, key, value):
 def test_a_profile_of_another_number_of_threads_is_refused(bundle, profile):
     engine = replace(profile.engine, threads=profile.engine.threads + 1)
     with pytest.raises(ProfileError, match=r"another engine \(threads: "):
-        check_engine(replace(profile, engine=engine), bundle, profile.engine)
+        check_engine(replace(profile, engine=engine), bundle, profile.engine, ["fp32"] * len(bundle.manifest.units))
 
 
 def test_a_profile_from_elsewhere_does_not_decide_the_threads_of_this_process(bundle, profile, monkeypatch):

@@ -1,0 +1,1 @@
+"""TensorRT: build an engine of every unit, keep them in a cache, run them."""
