@@ -63,7 +63,8 @@ def whole_bundle(model: MultiExitModel, folder: Path) -> Bundle:
 def _unit(folder, name, kind, layer, module, example, source, target) -> Unit:  # type: ignore[no-untyped-def]
     file = folder / "units" / f"{name}.onnx"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(export_module(module, example, name, source.name, target.name))
+    exported = export_module(module, example, name, source.name, target.name)
+    file.write_bytes(exported.content)
     return Unit(
         name=name,
         kind=kind,
@@ -75,6 +76,7 @@ def _unit(folder, name, kind, layer, module, example, source, target) -> Unit:  
         output=target,
         parameters=0,
         flops=0,
+        dynamic_batch=exported.dynamic_batch,
     )
 
 

@@ -111,7 +111,7 @@ class Unit(Record, frozen=True, kw_only=True):
         have = ", ".join(v.precision for v in self.files)
         raise BundleError(
             f"unit {self.name} is in the bundle in {have} only; build it again with: "
-            f"offramp build CHECKPOINT --out BUNDLE --precision {precision}"
+            f"offramp build CHECKPOINT --out BUNDLE --precision fp32,{precision}"
         )
 
 
@@ -165,6 +165,8 @@ class Parity(Record, frozen=True, kw_only=True):
     frames: int
     tolerance: float
     split: str
+    tolerances: dict[Precision, float] = {}
+    """Of the units' variants, by precision."""
 
 
 class Provenance(Record, frozen=True, kw_only=True):

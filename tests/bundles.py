@@ -201,6 +201,21 @@ def replace_unit(bundle: Bundle, name: str, content: bytes) -> Bundle:
     return Bundle.open(bundle.path)
 
 
+def with_half(bundle: Bundle) -> Bundle:
+    """The bundle with a half-precision variant of every unit."""
+    from toolkit.export.half import to_half
+
+    files = {}
+    for unit in bundle.manifest.units:
+        content = to_half(bundle.file(unit).read_bytes(), unit.name)
+        file = f"units/{unit.name}.fp16.onnx"
+        (bundle.path / file).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        files[unit.name] = {"precision": "fp16", "file": file, "sha256": digest, "size_bytes": len(content)}
+    edit_manifest(bundle.path, lambda data: [u.update(variants=[files[u["name"]]]) for u in data["units"]])
+    return Bundle.open(bundle.path)
+
+
 def fake_profile(
     bundle: Bundle,
     *,

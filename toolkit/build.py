@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +15,21 @@ import msgspec
 
 from jetson import __version__
 from jetson.bundle import MANIFEST, Bundle
-from jetson.errors import BadInput, BundleError, DataError, missing_extra
-from jetson.files import new_folder, sha256_file, storage, write_file
-from jetson.manifest import FORMAT, DataRecord, Exit, Manifest, Parity, Provenance, Quality, Unit
+from jetson.errors import BadInput, BundleError, DataError, ParityError, missing_extra
+from jetson.files import new_folder, storage, write_file
+from jetson.manifest import FORMAT, DataRecord, Exit, Manifest, Parity, Precision, Provenance, Quality, Unit
+from toolkit.export.units import UNITS, Step, without, write_units
 
 if TYPE_CHECKING:
     from toolkit.data import DataSet
     from toolkit.data.dataset import Part
-    from toolkit.export.cut import ExitPlan, UnitPlan
+    from toolkit.export.cut import ExitPlan
     from toolkit.models.checkpoint import Checkpoint
 
-REVISION = 1
+REVISION = 2
 """Raised whenever the pipeline makes another bundle of the same input."""
-UNITS = "units"
-"""The bundle's folder of ONNX files."""
-Step = Callable[[str, int], Callable[[], None]]
-"""Told what begins and in how many parts; gives back what is called after each part."""
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+"""What a build can make."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,8 @@ class BuildSettings:
     parity_frames: int = 100
     quality_frames: int = 2000
     """At most so many held-out frames judge an exit, per split."""
+    precisions: tuple[Precision, ...] | None = None
+    """Which to make, fp32 among them; when None those of `PRECISIONS` that stay within their tolerance."""
     command: str = ""
 
 
@@ -56,6 +56,8 @@ class BuildResult:
     exported: tuple[str, ...]
     reused: tuple[str, ...]
     up_to_date: bool
+    remarks: tuple[str, ...] = ()
+    """What the user should know: a precision that was left out, and why."""
 
 
 def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
@@ -70,6 +72,9 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
     begin = step or (lambda _title, _parts: lambda: None)
     if min(settings.parity_frames, settings.quality_frames) < 1:
         raise BadInput("parity and quality need at least one frame each")
+    wanted = settings.precisions or PRECISIONS
+    if "fp32" not in wanted or not set(wanted) <= set(PRECISIONS):
+        raise BadInput(f"cannot build {', '.join(wanted)}: a bundle is made in fp32, and in fp16 beside it")
     try:
         from toolkit.export.cut import cut
         from toolkit.models.checkpoint import load_checkpoint
@@ -85,12 +90,12 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
     _refuse_to_lose_files(settings.out)
     plans, exits = cut(checkpoint.model)
     with new_folder(settings.out) as folder:
-        units, reused = _write_units(plans, old, folder, begin)
+        units, reused = write_units(plans, old, folder, wanted, begin)
         draft = _draft(checkpoint, units, exits, settings, record, key)
-        final = _judge(checkpoint, Bundle(folder, draft), data, settings, begin)
+        final, remarks = _judge(checkpoint, Bundle(folder, draft), data, settings, begin)
         write_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(final), indent=1) + b"\n")
     exported = tuple(u.name for u in units if u.name not in reused)
-    return BuildResult(Bundle.open(settings.out), exported, reused, up_to_date=False)
+    return BuildResult(Bundle.open(settings.out), exported, reused, up_to_date=False, remarks=remarks)
 
 
 def _old_bundle(out: Path) -> Bundle | None:
@@ -147,47 +152,8 @@ def _key(settings: BuildSettings, checkpoint: Checkpoint, record: DataRecord) ->
 
     facts = [REVISION, __version__, torch.__version__, onnxruntime.__version__, checkpoint.digest]
     facts += [msgspec.to_builtins(record), settings.parity_frames, settings.quality_frames]
+    facts += [settings.precisions]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _write_units(
-    plans: list[UnitPlan], old: Bundle | None, folder: Path, begin: Step
-) -> tuple[list[Unit], tuple[str, ...]]:
-    """Export each unit, or take it over from the old bundle when nothing that shapes it has changed."""
-    from toolkit.export.onnx import export_module
-    from toolkit.models.count import flops, parameters
-
-    kept = {u.source: u for u in old.manifest.units} if old is not None else {}
-    done = begin("export", len(plans))
-    units: list[Unit] = []
-    reused: list[str] = []
-    for plan in plans:
-        file = folder / UNITS / f"{plan.name}.onnx"
-        before = kept.get(plan.source)
-        if before is not None and old is not None:
-            with storage(file):
-                file.parent.mkdir(exist_ok=True)
-                shutil.copyfile(old.file(before), file)
-            reused.append(plan.name)
-        else:
-            write_file(file, export_module(plan.module, plan.example, plan.name, plan.input.name, plan.output.name))
-        units.append(
-            Unit(
-                name=plan.name,
-                kind=plan.kind,
-                layer=plan.layer,
-                file=f"{UNITS}/{file.name}",
-                sha256=sha256_file(file),
-                size_bytes=file.stat().st_size,
-                input=plan.input,
-                output=plan.output,
-                parameters=parameters(plan.module),
-                flops=flops(plan.module, plan.example),
-                source=plan.source,
-            )
-        )
-        done()
-    return units, tuple(reused)
 
 
 def _draft(
@@ -228,19 +194,26 @@ def _draft(
     )
 
 
-def _judge(checkpoint: Checkpoint, bundle: Bundle, data: DataSet, settings: BuildSettings, begin: Step) -> Manifest:
+def _judge(
+    checkpoint: Checkpoint, bundle: Bundle, data: DataSet, settings: BuildSettings, begin: Step
+) -> tuple[Manifest, tuple[str, ...]]:
     """Parity on calibration frames, then quality and temperature of every exit on held-out frames."""
     from calibration.confidence import fit_temperature
     from calibration.outputs import collect_outputs
     from jetson.engines import load_engines
-    from toolkit.export.parity import TOLERANCE, check_parity
+    from toolkit.export.parity import TOLERANCES, check_parity
 
     manifest = bundle.manifest
+    frames = data.calibration.head(settings.parity_frames)
+
+    def compare(precision: Precision) -> list[float]:
+        with contextlib.closing(load_engines(bundle, precisions=[precision] * len(manifest.units))) as engines:
+            done = begin(f"parity with PyTorch in {precision}", len(frames.images))
+            return check_parity(checkpoint.model, bundle, engines, frames.images, done)
+
+    worst = compare("fp32")
+    differences, units, remarks = _compare_variants(manifest, compare, bundle.path, settings)
     with contextlib.closing(load_engines(bundle)) as engines:
-        frames = data.calibration.head(settings.parity_frames)
-        worst = check_parity(
-            checkpoint.model, bundle, engines, frames.images, begin("parity with PyTorch", len(frames.images))
-        )
         parts = {n: getattr(data, n).head(settings.quality_frames) for n in ("calibration", "test")}
         outputs = {
             n: collect_outputs(manifest, engines, p.images, begin(f"quality on {n} data", len(p.images)))
@@ -248,13 +221,42 @@ def _judge(checkpoint: Checkpoint, bundle: Bundle, data: DataSet, settings: Buil
         }
     exits = []
     for k, exit_ in enumerate(manifest.exits):
-        quality = tuple(_quality(manifest, outputs[n][:, k], p, n) for n, p in parts.items())
         temperature = None
         if manifest.task == "classification":
             temperature = fit_temperature(outputs["calibration"][:, k], parts["calibration"].targets)
-        exits.append(msgspec.structs.replace(exit_, quality=quality, temperature=temperature, max_difference=worst[k]))
-    parity = Parity(frames=len(frames.images), tolerance=TOLERANCE, split="calibration")
-    return msgspec.structs.replace(manifest, exits=tuple(exits), parity=parity)
+        exits.append(
+            msgspec.structs.replace(
+                exit_,
+                quality=tuple(_quality(manifest, outputs[n][:, k], p, n) for n, p in parts.items()),
+                temperature=temperature,
+                max_difference=worst[k],
+                differences={p: found[k] for p, found in differences.items()},
+            )
+        )
+    parity = Parity(
+        frames=len(frames.images),
+        tolerance=TOLERANCES["fp32"],
+        split="calibration",
+        tolerances={p: TOLERANCES[p] for p in differences},
+    )
+    return msgspec.structs.replace(manifest, units=units, exits=tuple(exits), parity=parity), remarks
+
+
+def _compare_variants(
+    manifest: Manifest, compare: Callable[[Precision], list[float]], folder: Path, settings: BuildSettings
+) -> tuple[dict[Precision, list[float]], tuple[Unit, ...], tuple[str, ...]]:
+    """Hold the further precisions against PyTorch; one that strays too far is left out unless it was asked for."""
+    differences: dict[Precision, list[float]] = {}
+    units, remarks = manifest.units, []
+    for precision in manifest.precisions[1:]:
+        try:
+            differences[precision] = compare(precision)
+        except ParityError as error:
+            if settings.precisions is not None:
+                raise
+            units = without(units, precision, folder)
+            remarks.append(f"{precision} was left out: {str(error).removesuffix('; nothing was built')}")
+    return differences, units, tuple(remarks)
 
 
 def _quality(manifest: Manifest, outputs: object, part: Part, name: str) -> Quality:

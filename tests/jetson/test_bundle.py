@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jetson.bundle import Bundle
 from jetson.errors import BundleError, OfframpError, StorageError
-from tests.bundles import edit_manifest, tiny_bundle
+from tests.bundles import edit_manifest, tiny_bundle, with_half
 
 FUZZ = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -183,3 +183,16 @@ def test_any_value_anywhere_never_gives_another_exception(fuzzed, manifest_bytes
 def test_the_fuzzed_bundle_itself_opens(fuzzed, manifest_bytes):
     (fuzzed.path / "manifest.json").write_bytes(manifest_bytes)
     assert Bundle.open(fuzzed.path).manifest == fuzzed.manifest
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
+def test_a_damaged_variant_is_refused_like_a_unit(tmp_path, damage):
+    bundle = with_half(tiny_bundle(tmp_path / "bundle"))
+    file = bundle.path / "units" / "segment-2.fp16.onnx"
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes(content[:-1] if damage == "truncated" else content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(BundleError, match=r"segment-2\.fp16\.onnx: .*segment-2") as caught:
+        Bundle.open(bundle.path)
+    assert "\n" not in str(caught.value)

@@ -6,7 +6,7 @@ import pytest
 from jetson.bundle import Bundle
 from jetson.errors import BundleError, OfframpError
 from jetson.manifest import METRICS, decode_manifest
-from tests.bundles import edit_manifest, tiny_bundle
+from tests.bundles import edit_manifest, tiny_bundle, with_half
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +211,52 @@ def test_every_task_has_its_metric(tmp_path):
 
 def test_errors_are_of_the_one_tree():
     assert issubclass(BundleError, OfframpError) and BundleError("x").exit_code == 2
+
+
+def test_a_manifest_of_the_first_version_is_read(content):
+    data = json.loads(content) | {"version": 1}
+    for unit in data["units"]:
+        del unit["variants"], unit["dynamic_batch"]
+    for exit_ in data["exits"]:
+        del exit_["differences"]
+    del data["parity"]["tolerances"]
+    assert decode_manifest(json.dumps(data).encode(), "m.json") == decode_manifest(content, "m.json")
+
+
+VARIANT = {"precision": "fp16", "file": "units/h.onnx", "sha256": "ab" * 32, "size_bytes": 3}
+
+
+def test_a_unit_is_found_in_each_of_its_precisions(content):
+    manifest = decode_manifest(changed(content, "units", 0, "variants", [VARIANT]), "m.json")
+    first, second = manifest.units[:2]
+    assert (first.at("fp32").file, first.at("fp16").file) == (first.file, "units/h.onnx")
+    assert manifest.precisions == ("fp32",), "not every unit is there in half precision"
+    with pytest.raises(
+        BundleError, match=f"unit {second.name} is in the bundle in fp32 only; .*--precision fp32,fp16"
+    ) as told:
+        second.at("fp16")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"precision": "fp32"}, "unit segment-1 is there twice in one precision"),
+        ({"precision": "fp8"}, "Invalid enum value 'fp8'"),
+        ({"file": "../h.onnx"}, r"the file '\.\./h.onnx' of unit segment-1 leaves the bundle"),
+        ({"sha256": "ab"}, "the hash of unit segment-1 is not a SHA-256"),
+        ({"speed": 3}, "unknown field `speed`"),
+    ],
+)
+def test_a_variant_keeps_the_rules_of_a_unit(content, change, says):
+    refuses(changed(content, "units", 0, "variants", [VARIANT | change]), says)
+
+
+def test_each_choice_of_precisions_has_an_identity(tmp_path):
+    manifest = with_half(tiny_bundle(tmp_path / "bundle")).manifest
+    full, half = (manifest.identity_at([p] * len(manifest.units)) for p in ("fp32", "fp16"))
+    mixed = manifest.identity_at(["fp16", *["fp32"] * (len(manifest.units) - 1)])
+    assert full == manifest.identity and len({full, half, mixed}) == 3
+    assert tiny_bundle(tmp_path / "plain").manifest.identity == full, "a variant that does not run changes nothing"
+    with pytest.raises(BundleError, match="in fp32, fp16 only"):
+        manifest.identity_at(["int8"] * len(manifest.units))

@@ -15,54 +15,15 @@ import torch
 from jetson import Bundle, Runtime
 from jetson.errors import BadInput, BundleError, DataError, ModelError, OfframpError, ParityError, StorageError
 from tests.bundles import tiny_bundle
+from tests.toolkit.building import both, kept, settings, tree
 from tests.toolkit.digits_model import EVERY_BRANCH, digits_checkpoint, digits_model
 from toolkit import data as data_sets
-from toolkit.build import BuildSettings, build
+from toolkit.build import build
 from toolkit.models.checkpoint import load_checkpoint, save_checkpoint
 from toolkit.models.record import TestScore, TrainingRecord
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def exporter(built, monkeypatch):
-    """Hands out the files of the real build; knows which were asked for, and can spoil or stop one."""
-    bundle = Bundle.open(built.bundle)
-
-    class Exporter:
-        def __init__(self):
-            self.asked, self.spoil = [], {}
-
-        def __call__(self, module, example, name, source, target):
-            self.asked.append(name)
-            content = bundle.file(bundle.manifest.unit(name)).read_bytes()
-            return self.spoil[name](content) if name in self.spoil else content
-
-    exporter = Exporter()
-    monkeypatch.setattr("toolkit.export.onnx.export_module", exporter)
-    return exporter
-
-
-@pytest.fixture
-def place(built, tmp_path):
-    """The bundle in a folder of its own, where nothing else may appear."""
-    (tmp_path / "place").mkdir()
-    return Path(shutil.copytree(built.bundle, tmp_path / "place" / "bundle"))
-
-
-def settings(checkpoint, out, **changes):
-    return BuildSettings(**{"checkpoint": checkpoint, "out": out, "data": "digits", **changes})
-
-
-def tree(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def kept(place, before):
-    """The bundle is as it was and has no neighbours."""
-    assert tree(place) == before
-    assert [p.name for p in place.parent.iterdir()] == ["bundle"]
 
 
 def changed_weights(built, folder, unit=1, seed=5):
@@ -81,7 +42,8 @@ def test_the_bundle_is_whole_and_runs(built):
     manifest = bundle.manifest
     assert manifest.task == "classification" and manifest.classes == tuple("0123456789")
     assert {p.name for p in built.bundle.iterdir()} == {"manifest.json", "units"}
-    assert {p.name for p in (built.bundle / "units").iterdir()} == {f"{u.name}.onnx" for u in manifest.units}
+    assert manifest.precisions == ("fp32", "fp16") and all(u.dynamic_batch for u in manifest.units)
+    assert {p.name for p in (built.bundle / "units").iterdir()} == both(u.name for u in manifest.units)
     assert manifest.provenance.checkpoint == load_checkpoint(built.checkpoint).digest
     assert manifest.provenance.data == data_sets.load("digits").record()
     assert manifest.provenance.command == "offramp build"
@@ -197,9 +159,7 @@ def test_a_bundle_of_another_model_is_replaced(built, tmp_path, exporter):
     tiny_bundle(tmp_path / "place" / "bundle")
     result = build(settings(built.checkpoint, tmp_path / "place" / "bundle", parity_frames=2, quality_frames=10))
     assert len(result.exported) == 11
-    assert {p.name for p in (tmp_path / "place" / "bundle" / "units").iterdir()} == {
-        f"{n}.onnx" for n in result.exported
-    }
+    assert {p.name for p in (tmp_path / "place" / "bundle" / "units").iterdir()} == both(result.exported)
 
 
 def test_an_empty_folder_is_taken(built, tmp_path, exporter):

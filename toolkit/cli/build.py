@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from jetson.manifest import Precision
 from toolkit.cli.console import print_json, progress_bars, say
-from toolkit.cli.options import JSON
+from toolkit.cli.options import JSON, Precisions
 
 
 @click.command("build")
@@ -18,9 +19,21 @@ from toolkit.cli.options import JSON
 @click.option("--data", help="Held-out data that judges the exits [default: what the checkpoint was trained on].")
 @click.option("--parity-frames", default=100, show_default=True, help="Images to hold against PyTorch.")
 @click.option("--quality-frames", default=2000, show_default=True, help="At most so many images judge an exit.")
+@click.option(
+    "--precision",
+    "precisions",
+    type=Precisions(),
+    help="Precisions to make the units in [default: fp32, and fp16 where it stays close to PyTorch].",
+)
 @JSON
 def command(
-    checkpoint: Path, out: Path, data: str | None, parity_frames: int, quality_frames: int, as_json: bool
+    checkpoint: Path,
+    out: Path,
+    data: str | None,
+    parity_frames: int,
+    quality_frames: int,
+    precisions: tuple[Precision, ...] | None,
+    as_json: bool,
 ) -> None:
     """Make a bundle of CHECKPOINT: cut it at its exits, export every unit, check each against PyTorch.
 
@@ -35,6 +48,7 @@ def command(
         data=data,
         parity_frames=parity_frames,
         quality_frames=quality_frames,
+        precisions=precisions,
         command=shlex.join(["offramp", *sys.argv[1:]]).encode(errors="replace").decode(),
     )
     with progress_bars() as step:
@@ -43,8 +57,15 @@ def command(
         say(f"{out} is up to date: nothing to do")
     else:
         say(f"exported {len(result.exported)} units, kept {len(result.reused)} that had not changed -> {out}")
+    for remark in result.remarks:
+        say(remark)
     if as_json:
-        summary = {"up_to_date": result.up_to_date, "exported": result.exported, "reused": result.reused}
+        summary = {
+            "up_to_date": result.up_to_date,
+            "exported": result.exported,
+            "reused": result.reused,
+            "remarks": result.remarks,
+        }
         print_json({**summary, "bundle": describe(result.bundle)})
     elif not result.up_to_date:
         show(result.bundle)

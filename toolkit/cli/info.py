@@ -39,7 +39,7 @@ def show(bundle: Bundle) -> None:
     out.print(
         f"{bundle.path}: {manifest.task}, {manifest.outputs} outputs, "
         f"frames resized to {p.height}x{p.width}x{p.channels}, "
-        f"{manifest.parity.frames} images within {manifest.parity.tolerance:g} of PyTorch",
+        f"{manifest.parity.frames} images within {_tolerances(manifest)} of PyTorch",
         markup=False,
     )
     print_table(
@@ -51,16 +51,17 @@ def show(bundle: Bundle) -> None:
                 str(u.layer),
                 f"{u.parameters:,}",
                 f"{u.flops / 1e6:.2f}",
-                f"{u.size_bytes / 1e3:.0f}",
-                u.precision,
+                " + ".join(f"{v.size_bytes / 1e3:.0f}" for v in u.files),
+                " + ".join(v.precision for v in u.files),
             ]
             for u in manifest.units
         ],
     )
     splits = [q.split for q in manifest.exits[0].quality]
+    columns = ["max diff", *(f"in {p}" for p in manifest.exits[0].differences)]
     print_table(
         "Exits",
-        ["exit", "name", "parameters", "MFLOP", *(f"{metric(manifest)}, {s}" for s in splits), "max diff"],
+        ["exit", "name", "parameters", "MFLOP", *(f"{metric(manifest)}, {s}" for s in splits), *columns],
         [
             [
                 str(number),
@@ -69,11 +70,18 @@ def show(bundle: Bundle) -> None:
                 f"{sum(manifest.unit(u).flops for u in e.units) / 1e6:.2f}",
                 *(quality(q) for q in e.quality),
                 f"{e.max_difference:.1e}",
+                *(f"{d:.1e}" for d in e.differences.values()),
             ]
             for number, e in enumerate(manifest.exits, start=1)
         ],
         left=2,
     )
+
+
+def _tolerances(manifest: Manifest) -> str:
+    """The tolerance, and that of each further precision."""
+    parity = manifest.parity
+    return ", ".join([f"{parity.tolerance:g}", *(f"{t:g} in {p}" for p, t in parity.tolerances.items())])
 
 
 def metric(manifest: Manifest) -> str:

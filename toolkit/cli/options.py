@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from jetson.manifest import Precision
 from jetson.preprocessing import MAX_EDGE
 
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print data instead of tables.")
 THREADS = click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads [default: all cores].")
+
+
+class Precisions(click.ParamType):
+    """`fp32,fp16`: a tuple, each once."""
+
+    name = "P[,P]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Precision, ...]:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        words = [w.strip() for w in str(value).split(",")]
+        known = get_args(Precision)
+        if not set(words) <= set(known) or len(set(words)) != len(words):
+            self.fail(f"{value!r} is not a list of precisions: give some of {', '.join(known)}, e.g. fp16", param, ctx)
+        return tuple(words)  # type: ignore[arg-type]
 
 
 class Size(click.ParamType):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from jetson.manifest import Tensor as TensorRecord
+from toolkit.export import half
 from toolkit.export.onnx import OPSET, REVISION
 from toolkit.models.config import HEAD
 from toolkit.models.multi_exit import MultiExitModel
@@ -101,7 +102,16 @@ def _source(module: nn.Module, example: Tensor, shape: str) -> str:
     """SHA-256 over structure, weights, input shape and exporter: equal hashes give equal units."""
     import transformers
 
-    facts = [REVISION, OPSET, torch.__version__, transformers.__version__, tuple(example.shape), shape, repr(module)]
+    facts = [
+        REVISION,
+        half.REVISION,
+        OPSET,
+        torch.__version__,
+        transformers.__version__,
+        tuple(example.shape),
+        shape,
+        repr(module),
+    ]
     digest = hashlib.sha256(json.dumps(facts, default=str).encode())
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

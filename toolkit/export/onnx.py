@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from jetson.errors import WorkFailed, first_line, missing_extra
+from jetson.manifest import BATCH
 
 if TYPE_CHECKING:
     import onnx
 
 OPSET = 20
 """LayerNormalization and Gelu stay whole from here on."""
-REVISION = 1
+REVISION = 2
 """Raised whenever this code writes another graph for the same module, so that old units are not reused."""
 
 
-def export_module(module: nn.Module, example: Tensor, name: str, source: str, target: str) -> bytes:
-    """Export a module of one input and one output, static shapes.
+class Exported(NamedTuple):
+    """One unit as ONNX."""
+
+    content: bytes
+    """The serialised model, weights inside."""
+    dynamic_batch: bool
+    """Whether its first dimension, called `batch`, may be any number."""
+
+
+def export_module(module: nn.Module, example: Tensor, name: str, source: str, target: str) -> Exported:
+    """Export a module of one input and one output, for any number of frames if its code allows that, else for one.
 
     Args:
         module: in eval mode.
-        example: an input of the shape to export for.
+        example: an input of one frame.
         name: of the unit, for messages and as the graph's name.
         source: name of the input.
         target: name of the output.
-
-    Returns:
-        The serialised ONNX model, weights inside.
 
     Raises:
         WorkFailed: PyTorch cannot export the module, or the result is not at the asked opset.
@@ -42,27 +51,13 @@ def export_module(module: nn.Module, example: Tensor, name: str, source: str, ta
         import onnxscript  # noqa: F401 - the exporter needs it and says so at length
     except ImportError as error:
         raise missing_extra(error.name or "onnx", "host") from None
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    try:
-        logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                module,
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=[source],
-                output_names=[target],
-                verbose=False,
-            )
-        assert program is not None
-        model = program.model_proto
-    except Exception as error:  # the exporter wraps whatever the module's code raises
-        raise WorkFailed(f"unit {name}: PyTorch cannot export it: {first_line(error)}") from error
-    finally:
-        logger.setLevel(level)
+    model = _any_batch(module, example, source, target)
+    dynamic = model is not None
+    if model is None:
+        try:
+            model = _export(module, example, source, target)
+        except Exception as error:  # the exporter wraps whatever the module's code raises
+            raise WorkFailed(f"unit {name}: PyTorch cannot export it: {first_line(error)}") from error
     found = {o.domain: o.version for o in model.opset_import}
     if found != {"": OPSET}:
         raise WorkFailed(f"unit {name}: exported with operator sets {found}, wanted opset {OPSET} alone")
@@ -72,7 +67,49 @@ def export_module(module: nn.Module, example: Tensor, name: str, source: str, ta
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise WorkFailed(f"unit {name}: the exported graph is not valid: {first_line(error)}") from error
-    return model.SerializeToString()
+    return Exported(model.SerializeToString(), dynamic)
+
+
+def _any_batch(module: nn.Module, example: Tensor, source: str, target: str) -> onnx.ModelProto | None:
+    """The model with a free first dimension; None when the module's code fixes it."""
+    frames = {0: torch.export.Dim(BATCH, min=1, max=1 << 16)}
+    try:
+        # Two frames, since PyTorch takes a dimension of one for a constant.
+        model = _export(module, torch.cat([example, example]), source, target, dynamic_shapes=(frames,))
+    except Exception:  # whatever it is, the export of one frame meets it too or has no need to
+        return None
+    ends = [v.type.tensor_type.shape.dim for v in (model.graph.input[0], model.graph.output[0])]
+    return model if all(d and d[0].dim_param == BATCH for d in ends) else None
+
+
+def _export(module: nn.Module, example: Tensor, source: str, target: str, **options: Any) -> onnx.ModelProto:
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[source],
+            output_names=[target],
+            verbose=False,
+            **options,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter talks about its own workings."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    try:
+        logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -12,11 +12,12 @@ import torch
 from jetson.bundle import Bundle
 from jetson.engines import Engines
 from jetson.errors import ParityError
+from jetson.manifest import Precision
 from jetson.preprocessing import Images, Preprocessor
 from toolkit.models.multi_exit import MultiExitModel
 
-TOLERANCE = 1e-4
-"""Largest absolute difference in FP32, scaled up where PyTorch's own values exceed 1."""
+TOLERANCES: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
+"""Largest absolute difference by precision, scaled up where PyTorch's own values exceed 1."""
 CHUNK = 10
 """Frames that PyTorch answers in one batch: the two thread pools then seldom fight for the cores."""
 
@@ -52,8 +53,9 @@ def check_parity(
         For each exit the largest absolute difference of its outputs over all frames.
 
     Raises:
-        ParityError: a unit differs by more than `TOLERANCE`; the message names the first one that does.
+        ParityError: a unit differs by more than `TOLERANCES` allow; the message names the first one that does.
     """
+    tolerance = max(TOLERANCES[p] for p in engines.precisions)
     units = bundle.manifest.units
     worst = dict.fromkeys((u.name for u in units), 0.0)
     preprocessor = Preprocessor(bundle.manifest.preprocessing)
@@ -64,11 +66,12 @@ def check_parity(
             for unit, expected in enumerate(reference.outputs):
                 engines.run(unit)
                 difference = _difference(engines.output(unit), expected)
-                if not difference <= _allowed(expected):
-                    culprit = _culprit(bundle, engines, reference, unit)
+                if not difference <= _allowed(expected, tolerance):
+                    culprit = _culprit(bundle, engines, reference, unit, tolerance)
                     raise ParityError(
                         f"unit {culprit} does not compute what PyTorch computes: on parity image {number} it differs "
-                        f"by {difference:.3g}, allowed is {_allowed(expected):.3g}; nothing was built"
+                        f"in {engines.precisions[unit]} by {difference:.3g}, allowed is "
+                        f"{_allowed(expected, tolerance):.3g}; nothing was built"
                     )
                 worst[units[unit].name] = max(worst[units[unit].name], difference)
             if progress is not None:
@@ -102,7 +105,7 @@ def _torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _culprit(bundle: Bundle, engines: Engines, reference: Reference, seen: int) -> str:
+def _culprit(bundle: Bundle, engines: Engines, reference: Reference, seen: int, tolerance: float) -> str:
     """The first unit that is wrong when fed with PyTorch's own tokens; the one seen when the error only adds up."""
     units = bundle.manifest.units
     np.copyto(engines.input, reference.pixels)
@@ -112,14 +115,14 @@ def _culprit(bundle: Bundle, engines: Engines, reference: Reference, seen: int) 
             np.copyto(engines.output(before), reference.outputs[before])
         engines.run(unit)
         expected = reference.outputs[unit]
-        if not _difference(engines.output(unit), expected) <= _allowed(expected):
+        if not _difference(engines.output(unit), expected) <= _allowed(expected, tolerance):
             return units[unit].name
         before = unit if units[unit].kind == "segment" else before
     return units[seen].name
 
 
-def _allowed(expected: np.ndarray) -> float:
-    return TOLERANCE * max(1.0, float(np.abs(expected).max()))
+def _allowed(expected: np.ndarray, tolerance: float) -> float:
+    return tolerance * max(1.0, float(np.abs(expected).max()))
 
 
 def _difference(found: np.ndarray, expected: np.ndarray) -> float:

@@ -32,6 +32,13 @@ class Undecided(nn.Module):
         return x + 1 if float(x.sum()) > 0 else x.reshape(-1)[: int(x.sum().abs())]
 
 
+class OneFrame(torch.nn.Module):
+    """Its code names the batch."""
+
+    def forward(self, x):
+        return torch.tanh(x).reshape(1, 2, 2).sum(dim=1)
+
+
 def run(content, name, value):
     options = onnxruntime.SessionOptions()
     options.use_per_session_threads = False
@@ -45,14 +52,24 @@ def run(content, name, value):
 def test_a_module_becomes_one_onnx_file():
     module = Halved().eval()
     example = torch.randn(1, 4)
-    content = export_module(module, example, "unit-1", "tokens_in", "output")
+    content, dynamic_batch = export_module(module, example, "unit-1", "tokens_in", "output")
     model = onnx.load_from_string(content)
     assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)] and OPSET == 20
     assert model.graph.name == "unit-1" and not model.functions
     assert [i.name for i in model.graph.input] == ["tokens_in"]
     assert [o.name for o in model.graph.output] == ["output"]
-    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
-    assert shape == [1, 4]
+    shape = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert shape == ["batch", 4] and dynamic_batch
+    for frames in (example, torch.randn(3, 4)):
+        with torch.no_grad():
+            assert run(content, "tokens_in", frames.numpy()) == pytest.approx(module(frames).numpy(), abs=1e-6)
+
+
+def test_a_module_that_fixes_its_batch_is_exported_for_one_frame():
+    module, example = OneFrame().eval(), torch.randn(1, 4)
+    content, dynamic_batch = export_module(module, example, "unit-1", "tokens_in", "output")
+    dims = onnx.load_from_string(content).graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_value for d in dims] == [1, 4] and not dynamic_batch
     with torch.no_grad():
         assert run(content, "tokens_in", example.numpy()) == pytest.approx(module(example).numpy(), abs=1e-6)
 

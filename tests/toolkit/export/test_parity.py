@@ -17,7 +17,7 @@ from jetson.scheduling.paths import Paths
 from jetson.scheduling.policy import StaticExit
 from tests.bundles import replace_unit
 from toolkit import data
-from toolkit.export.parity import CHUNK, TOLERANCE, check_parity
+from toolkit.export.parity import CHUNK, TOLERANCES, check_parity
 from toolkit.models.checkpoint import load_checkpoint
 from toolkit.models.config import ARCHITECTURES
 
@@ -56,7 +56,7 @@ def test_chained_units_equal_pytorch_on_a_hundred_images_for_every_branch(built,
 
 def test_the_manifest_tells_the_differences(built):
     manifest = Bundle.open(built.bundle).manifest
-    assert manifest.parity.frames == 100 and manifest.parity.tolerance == TOLERANCE == 1e-4
+    assert manifest.parity.frames == 100 and manifest.parity.tolerance == TOLERANCES["fp32"] == 1e-4
     assert all(0 < e.max_difference < 1e-4 for e in manifest.exits)
 
 
@@ -100,11 +100,11 @@ def test_a_unit_with_one_wrong_weight_is_named(copy, model, name):
 
 def test_a_unit_that_gives_nan_is_named(copy, model):
     broken = nudge(copy, "branch-2-vit", by=np.nan)
-    with pytest.raises(ParityError, match=r"unit branch-2-vit .* differs by nan"):
+    with pytest.raises(ParityError, match=r"unit branch-2-vit .* differs in fp32 by nan"):
         check_parity(model, broken, load_engines(broken), images(2))
 
 
 def test_whole_units_agree_and_every_image_is_told(copy, model):
     told = []
     worst = check_parity(model, copy, load_engines(copy), images(2 * CHUNK + 1), lambda: told.append(1))
-    assert len(told) == 2 * CHUNK + 1 and len(worst) == 8 and max(worst) < TOLERANCE
+    assert len(told) == 2 * CHUNK + 1 and len(worst) == 8 and max(worst) < TOLERANCES["fp32"]
