@@ -19,6 +19,10 @@ class UnitRun(NamedTuple):
     """Inside the engine."""
     end_to_end_ms: float
     """From boundary to boundary: the decision, the engine, and reading the output."""
+    gpu_ms: float | None = None
+    """On the GPU, between two events; None without one.
+
+    Of units that were enqueued together the host sees one time: it is shared out by their GPU times."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Answer:
     slowdown: float
     """The policy's estimate after this inference."""
     error: str | None = None
-    """Set when an engine failed after an exit had answered: the answer is then the best before the failure."""
+    """Set when an engine failed and an exit could answer all the same: the answer is then the best there is."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; the raw output is left out."""

@@ -6,6 +6,7 @@ the policy decides -> ... -> Answer.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from pathlib import Path
@@ -17,7 +18,8 @@ import numpy.typing as npt
 from jetson.answer import Answer, UnitRun
 from jetson.bundle import Bundle
 from jetson.engines import Engines, load_engines
-from jetson.errors import BadInput, BudgetError, EngineError
+from jetson.errors import BadInput, BudgetError, EngineError, PathError
+from jetson.manifest import Precision
 from jetson.preprocessing import Preprocessor
 from jetson.profiling.check import check_engine, check_profile
 from jetson.profiling.profile import LatencyProfile
@@ -36,7 +38,9 @@ class _InHand(NamedTuple):
 class Runtime:
     """A loaded bundle that answers frames within budgets. One inference at a time; calls from threads queue up."""
 
-    def __init__(self, bundle: Bundle, engines: Engines, policy: Policy, timed: bool = True) -> None:
+    def __init__(
+        self, bundle: Bundle, engines: Engines, policy: Policy, timed: bool = True, ahead: bool = True
+    ) -> None:
         """Put the parts together; most callers want `Runtime.load`.
 
         Args:
@@ -44,6 +48,8 @@ class Runtime:
             engines: its units, loaded.
             policy: decides at every boundary.
             timed: whether the policy can honour a time limit (it has a profile).
+            ahead: whether to enqueue the whole path of a known budget on engines that are quicker then. A budget
+                that is revised or cut meanwhile is seen at the path's end.
         """
         self.bundle = bundle
         self.engines = engines
@@ -51,6 +57,9 @@ class Runtime:
         self.paths = Paths.of(bundle.manifest)
         self.preprocessor = Preprocessor(bundle.manifest.preprocessing)
         self._timed = timed
+        self._ahead = ahead and engines.ahead
+        first, last = self.paths.segments, self.paths.branches
+        self._straight = [(*first[:n], b) for n, b in zip(self.paths.stages, last, strict=True)]
         self._names = [unit.name for unit in bundle.manifest.units]
         self._exits = bundle.manifest.exits
         self._lock = threading.Lock()
@@ -61,10 +70,12 @@ class Runtime:
         bundle: Bundle | str | Path,
         profile: LatencyProfile | str | Path | None = None,
         *,
-        engine: str = "onnxruntime",
+        engine: str | None = None,
         threads: int | None = None,
+        precision: Precision | None = None,
         level: float = 0.95,
         warm_up: int = 3,
+        ahead: bool = True,
     ) -> Runtime:
         """Load a bundle and the profile measured for it on this device.
 
@@ -72,10 +83,15 @@ class Runtime:
             bundle: a bundle's folder, or an opened one.
             profile: the profile's file, or a loaded one. Without one the runtime answers unbounded and unknown
                 budgets only, since it cannot know what fits into a time.
-            engine: which engine runs the units.
+            engine: which engine runs the units, `onnxruntime` or `tensorrt`; as in the profile when None, or
+                `onnxruntime` without one.
             threads: for engines on the CPU; as in the profile when None, or all cores without one.
+            precision: of every unit; as in the profile when None, or what the engine takes by default without one.
             level: the latency quantile that must fit into a budget.
             warm_up: runs of every unit before the first frame.
+            ahead: on an engine that is quicker then (TensorRT), enqueue the whole path of a known budget and wait once.
+                A budget that is revised or cut meanwhile is seen at the path's end; say False to have it seen at the
+                next boundary.
 
         Raises:
             BundleError: the bundle is damaged.
@@ -86,20 +102,23 @@ class Runtime:
         loaded = LatencyProfile.load(profile) if isinstance(profile, str | Path) else profile
         if not 0.0 < level < 1.0:
             raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
-        if loaded is not None and threads is None:
-            threads = loaded.engine.threads
+        units = opened.manifest.units
+        precisions = None if precision is None else [precision] * len(units)
         if loaded is not None:
             check_profile(loaded, opened)
-        engines = load_engines(opened, engine, threads)
+            engine = engine or loaded.engine.name
+            threads = threads if threads is not None else loaded.engine.threads
+            precisions = precisions or [loaded.units[u.name].precision for u in units]
+        engines = load_engines(opened, engine or "onnxruntime", threads, precisions)
         policy: Policy
         if loaded is None:
             policy = Untimed(Paths.of(opened.manifest))
         else:
             check_engine(loaded, opened, engines.info, engines.precisions)
-            policy = Replan(opened.manifest, loaded, level)
-        runtime = cls(opened, engines, policy, timed=loaded is not None)
+            policy = Replan(opened.manifest, loaded, level, ahead and engines.ahead)
+        runtime = cls(opened, engines, policy, timed=loaded is not None, ahead=ahead)
         for _ in range(warm_up):
-            for unit in range(len(opened.manifest.units)):
+            for unit in range(len(units)):
                 engines.run(unit)
         return runtime
 
@@ -114,7 +133,7 @@ class Runtime:
         Raises:
             FrameError: the frame does not fit; nothing has run.
             BudgetError: a time limit without a profile, or something that is no budget.
-            EngineError: an engine failed before any exit had answered.
+            EngineError: an engine failed and no exit could answer.
         """
         start = clock()
         limit = budget if budget is not None else Budget.unbounded()
@@ -145,6 +164,10 @@ class Runtime:
             # In this order: a revision in between makes the limit finite, which is never taken for "no limit".
             state.known = budget.kind != "unknown"
             state.remaining_ms = (budget.deadline(start) - boundary) * 1e3
+            if self._ahead and state.stage == 0 and not budget.was_cut:
+                committed = policy.commit(state)
+                if committed is not None:
+                    return self._run_straight(committed, start, trace)
             action = STOP if budget.was_cut else policy.decide(state)
             if hand is None and action == STOP:
                 action = self._nearest(state.stage)
@@ -161,14 +184,50 @@ class Runtime:
                     hand = self._read(action, unit)
                     state.answered, state.confidence = action, hand.confidence
             except EngineError as error:
-                if hand is None:
-                    raise
+                hand = hand or self._rescue(state.stage, unit, error, start, trace)
                 return hand, trace, str(error)
             now = clock()
-            elapsed_ms = (now - boundary) * 1e3
-            trace.append(UnitRun(self._names[unit], (began - start) * 1e3, (ended - began) * 1e3, elapsed_ms))
-            policy.observe(unit, elapsed_ms)
+            elapsed_ms, gpu_ms = (now - boundary) * 1e3, self.engines.gpu_ms(unit)
+            trace.append(UnitRun(self._names[unit], (began - start) * 1e3, (ended - began) * 1e3, elapsed_ms, gpu_ms))
+            policy.observe(unit, elapsed_ms, gpu_ms)
             boundary = now
+
+    def _run_straight(
+        self, exit_: int, start: float, trace: list[UnitRun]
+    ) -> tuple[_InHand, list[UnitRun], str | None]:
+        """Run the whole path to an exit in one go."""
+        path = self._straight[exit_]
+        began = clock()
+        try:
+            self.engines.run_path(path)
+            ended = clock()
+            hand = self._read(exit_, path[-1])
+        except EngineError as error:
+            finished = error.finished if isinstance(error, PathError) else len(path) - 1
+            return self._rescue(finished, path[finished], error, start, trace), trace, str(error)
+        on_gpu = [self.engines.gpu_ms(unit) for unit in path]
+        weights = [1.0 if ms is None else ms for ms in on_gpu]
+        scale = (ended - began) * 1e3 / (sum(weights) or 1.0)
+        at = (began - start) * 1e3
+        for unit, weight, gpu_ms in zip(path, weights, on_gpu, strict=True):
+            trace.append(UnitRun(self._names[unit], at, weight * scale, weight * scale, gpu_ms))
+            at += weight * scale
+            self.policy.observe(unit, None, gpu_ms)
+        return hand, trace, None
+
+    def _rescue(self, stage: int, failed: int, error: EngineError, start: float, trace: list[UnitRun]) -> _InHand:
+        """An answer after a unit failed with none in hand: the best branch here, whose tokens are still there."""
+        here = [e for e, needs in enumerate(self.paths.stages) if needs == stage and self.paths.branches[e] != failed]
+        for exit_ in sorted(here, key=lambda e: -self.paths.quality[e]):
+            unit, began = self.paths.branches[exit_], clock()
+            with contextlib.suppress(EngineError):
+                self.engines.run(unit)
+                elapsed_ms = (clock() - began) * 1e3
+                hand = self._read(exit_, unit)
+                at, gpu_ms = (began - start) * 1e3, self.engines.gpu_ms(unit)
+                trace.append(UnitRun(self._names[unit], at, elapsed_ms, elapsed_ms, gpu_ms))
+                return hand
+        raise error
 
     def _nearest(self, stage: int) -> int:
         """The way to the first exit that can still be had: its branch when it is here, else the next segment."""

@@ -11,6 +11,7 @@ import numpy as np
 from jetson.bundle import Bundle
 from jetson.engines import load_engines
 from jetson.errors import BadInput
+from jetson.manifest import Precision
 from jetson.preprocessing import MAX_EDGE
 from jetson.profiling.device import conditions, this_device
 from jetson.profiling.profile import ExitLatency, LatencyProfile, Sketch, UnitLatency
@@ -29,6 +30,7 @@ def measure(
     *,
     engine: str = "onnxruntime",
     threads: int | None = None,
+    precision: Precision | None = None,
     rounds: int = ROUNDS,
     seconds: float = 30.0,
     warm_up: int = 20,
@@ -44,6 +46,7 @@ def measure(
         bundle: a bundle's folder, or an opened one.
         engine: which engine runs the units.
         threads: for engines on the CPU; all cores when None.
+        precision: of every unit; what the engine takes by default when None.
         rounds: stop after so many,
         seconds: or when this time is over, but not before 20 rounds.
         warm_up: rounds that are not counted.
@@ -61,12 +64,14 @@ def measure(
     height, width = frame or (manifest.preprocessing.height, manifest.preprocessing.width)
     if not (1 <= height <= MAX_EDGE and 1 <= width <= MAX_EDGE):
         raise BadInput(f"a frame of {height}x{width} cannot be measured")
-    engines = load_engines(opened, engine, threads)
+    precisions = None if precision is None else [precision] * len(manifest.units)
+    engines = load_engines(opened, engine, threads, precisions)
     paths = Paths.of(manifest)
     runtime = Runtime(opened, engines, EveryExit(paths))
     policies: list[Policy] = [EveryExit(paths), *(StaticExit(paths, e) for e in range(len(manifest.exits)))]
     host: dict[str, list[float]] = {u.name: [] for u in manifest.units}
     boundary: dict[str, list[float]] = {u.name: [] for u in manifest.units}
+    on_gpu: dict[str, list[float]] = {u.name: [] for u in manifest.units}
     exits: list[list[float]] = [[] for _ in manifest.exits]
     preprocess: list[float] = []
     rng = np.random.default_rng(0)
@@ -86,8 +91,12 @@ def measure(
                 continue
             preprocess.append(answer.preprocess_ms)
             for run in answer.trace:
-                host[run.unit].append(run.host_ms)
-                boundary[run.unit].append(run.end_to_end_ms)
+                if run.gpu_ms is not None:
+                    on_gpu[run.unit].append(run.gpu_ms)
+            if choice == 0 or not engines.ahead:  # what was enqueued together was not timed apart
+                for run in answer.trace:
+                    host[run.unit].append(run.host_ms)
+                    boundary[run.unit].append(run.end_to_end_ms)
             if choice:
                 exits[choice - 1].append(answer.elapsed_ms)
         done = max(index + 1, 0)
@@ -101,7 +110,15 @@ def measure(
         frames=done * len(policies),
         frame=(height, width),
         preprocess_ms=Sketch.of(preprocess),
-        units={n: UnitLatency(host_ms=Sketch.of(host[n]), end_to_end_ms=Sketch.of(boundary[n])) for n in host},
+        units={
+            unit.name: UnitLatency(
+                host_ms=Sketch.of(host[unit.name]),
+                end_to_end_ms=Sketch.of(boundary[unit.name]),
+                gpu_ms=Sketch.of(on_gpu[unit.name]) if on_gpu[unit.name] else None,
+                precision=ran_in,
+            )
+            for unit, ran_in in zip(manifest.units, engines.precisions, strict=True)
+        },
         exits=tuple(
             ExitLatency(name=e.name, end_to_end_ms=Sketch.of(t)) for e, t in zip(manifest.exits, exits, strict=True)
         ),

@@ -39,8 +39,21 @@ class Policy(Protocol):
         """An action for this boundary: an exit's index, `ADVANCE` or `STOP`."""
         ...
 
-    def observe(self, unit: int, elapsed_ms: float) -> None:
-        """Be told what a unit (by index) took from boundary to boundary."""
+    def commit(self, state: State) -> int | None:
+        """The exit to run straight to, when nothing seen on the way would change that; None to decide at boundaries.
+
+        An engine that runs ahead of the host is then given the whole path at once.
+        """
+        ...
+
+    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
+        """Be told what a unit (by index) took.
+
+        Args:
+            unit: its index.
+            elapsed_ms: from boundary to boundary; None when the unit was enqueued together with others.
+            gpu_ms: on the GPU; None without one.
+        """
         ...
 
     @property
@@ -65,7 +78,11 @@ class StaticExit:
             return STOP
         return self.exit if state.stage == self._stages[self.exit] else ADVANCE
 
-    def observe(self, unit: int, elapsed_ms: float) -> None:
+    def commit(self, state: State) -> int | None:
+        """Always."""
+        return self.exit
+
+    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
         """Nothing is learnt."""
 
 
@@ -85,7 +102,11 @@ class EveryExit:
             return STOP
         return following if self._stages[following] == state.stage else ADVANCE
 
-    def observe(self, unit: int, elapsed_ms: float) -> None:
+    def commit(self, state: State) -> int | None:
+        """Never: each unit is to be timed on its own."""
+        return None
+
+    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
         """Nothing is learnt."""
 
 
@@ -103,5 +124,9 @@ class Untimed:
         """The last exit, or the next one."""
         return (self._straight if state.known else self._every).decide(state)
 
-    def observe(self, unit: int, elapsed_ms: float) -> None:
+    def commit(self, state: State) -> int | None:
+        """The last exit, unless there is a limit."""
+        return (self._straight if state.known else self._every).commit(state)
+
+    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
         """Nothing is learnt."""

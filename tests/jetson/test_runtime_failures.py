@@ -26,11 +26,22 @@ def when(fake, unit, act):
 
 def test_an_engine_that_fails_before_any_answer_is_an_error_that_names_the_unit(make):
     fake = make()
-    fake.engines.fails = {"segment-2"}
-    with pytest.raises(EngineError, match="unit segment-2 failed"):
-        fake.infer(FRAME, Budget.within(100))
+    for units in ({"segment-1"}, {"segment-2", "branch-2-mlp", "branch-2-cnn-add"}):
+        fake.engines.fails = units
+        with pytest.raises(EngineError, match=f"unit {'segment-1' if len(units) == 1 else 'segment-2'} failed"):
+            fake.infer(FRAME, Budget.within(100))
     fake.engines.fails = set()
     assert fake.infer(FRAME, Budget.within(100)).exit == 4
+
+
+@pytest.mark.parametrize(("fails", "exit_"), [({"segment-2"}, 2), ({"segment-2", "branch-2-cnn-add"}, 1)])
+def test_a_segment_that_fails_before_any_answer_leaves_the_best_branch_before_it(make, fails, exit_):
+    fake = make()
+    fake.engines.fails = fails
+    answer = fake.infer(FRAME, Budget.within(100))
+    assert answer.exit == exit_ and "unit segment-2 failed" in answer.error
+    branch = fake.runtime.bundle.manifest.exits[exit_ - 1].units[-1]
+    assert [run.unit for run in answer.trace] == ["segment-1", branch]
 
 
 def test_an_engine_that_fails_after_an_answer_keeps_the_answer_and_says_so(make):
@@ -266,7 +277,8 @@ def test_whatever_happens_on_the_way_an_answer_comes_from_a_branch_that_ran(make
         answer = fake.infer(FRAME, budget)
     except EngineError:
         assert "fail" in {what for what, _ in events.values()}
-        assert not set(fake.engines.ran[:-1]) & set(branches.values())
+        good = {name for i, name in enumerate(fake.engines.ran, 1) if events.get(i, ("",))[0] != "fail"}
+        assert not good & set(branches.values())
         return
     ran = [run.unit for run in answer.trace]
     assert branches[answer.exit_name] == [u for u in ran if u in branches.values()][-1]

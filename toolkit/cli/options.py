@@ -8,12 +8,19 @@ from typing import Any, get_args
 
 import click
 
+from jetson.engines import NAMES
 from jetson.manifest import Precision
 from jetson.preprocessing import MAX_EDGE
 
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print data instead of tables.")
 THREADS = click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads [default: all cores].")
+
+
+ENGINE = click.option("--engine", type=click.Choice(NAMES), help="What runs the units.")
+PRECISION = click.option(
+    "--precision", type=click.Choice(get_args(Precision)), help="Of every unit [default: fp16 in TensorRT, else fp32]."
+)
 
 
 class Precisions(click.ParamType):

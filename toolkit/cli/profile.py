@@ -9,9 +9,10 @@ import msgspec
 
 from jetson.bundle import Bundle
 from jetson.files import check_writable
+from jetson.manifest import Precision
 from jetson.profiling.profile import LatencyProfile, Sketch
 from toolkit.cli.console import print_json, print_table, progress_share, say
-from toolkit.cli.options import BUNDLE, JSON, THREADS, Size
+from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION, THREADS, Size
 
 LEVELS = (0.5, 0.95, 0.99, 0.999)
 
@@ -27,6 +28,8 @@ LEVELS = (0.5, 0.95, 0.99, 0.999)
 )
 @click.option("--warm-up", default=20, show_default=True, type=click.IntRange(0), help="Rounds that are not counted.")
 @click.option("--frame-size", type=Size(), help="Camera frames to preprocess [default: the model's own size].")
+@ENGINE
+@PRECISION
 @THREADS
 @JSON
 def command(
@@ -36,6 +39,8 @@ def command(
     seconds: float,
     warm_up: int,
     frame_size: tuple[int, int] | None,
+    engine: str | None,
+    precision: Precision | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -47,6 +52,8 @@ def command(
     with progress_share(f"profiling {bundle}") as progress:
         profile = measure(
             opened,
+            engine=engine or "onnxruntime",
+            precision=precision,
             rounds=rounds,
             seconds=seconds,
             warm_up=warm_up,
@@ -67,13 +74,26 @@ def show(profile: LatencyProfile) -> None:
     engine, device = profile.engine, profile.device
     where = f"{device.board or device.processor}, {engine.name} {engine.version}, {engine.threads} threads"
     columns = [f"p{100 * level:g}" for level in LEVELS]
+    on_gpu = any(unit.gpu_ms is not None for unit in profile.units.values())
     print_table(
-        f"Units: milliseconds in the engine (host) and from boundary to boundary (end to end), {where}",
-        ["unit", "n", *(f"host {c}" for c in columns), *(f"e2e {c}" for c in columns[:-1])],
+        f"Units: milliseconds {'on the GPU, ' if on_gpu else ''}in the engine (host) and from boundary to boundary "
+        f"(end to end), {where}",
         [
-            [name, f"{unit.host_ms.n:,}", *_cells(unit.host_ms), *_cells(unit.end_to_end_ms)[:-1]]
+            *("unit", "precision", "n"),
+            *(f"gpu {c}" for c in columns[:-1] if on_gpu),
+            *(f"host {c}" for c in columns),
+            *(f"e2e {c}" for c in columns[:-1]),
+        ],
+        [
+            [
+                *(name, unit.precision, f"{unit.host_ms.n:,}"),
+                *(_cells(unit.gpu_ms)[:-1] if unit.gpu_ms is not None else [""] * (3 * on_gpu)),
+                *_cells(unit.host_ms),
+                *_cells(unit.end_to_end_ms)[:-1],
+            ]
             for name, unit in profile.units.items()
         ],
+        left=2,
     )
     print_table(
         "Exits: milliseconds from a host array to a host answer",

@@ -10,7 +10,7 @@ import click
 
 from jetson.errors import BadInput, DataError
 from jetson.files import check_writable, write_file
-from jetson.manifest import Manifest
+from jetson.manifest import Manifest, Precision
 from jetson.profiling.profile import LatencyProfile
 from jetson.replay import replay, summarise
 from jetson.runtime import Runtime
@@ -18,7 +18,7 @@ from jetson.scheduling.budget import Budget
 from jetson.scheduling.trace import FrameBudget, load_trace
 from toolkit.cli.console import out, print_json, print_table, progress_bars, say
 from toolkit.cli.info import metric, quality
-from toolkit.cli.options import BUNDLE, JSON
+from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION
 
 
 @click.command("run")
@@ -34,6 +34,8 @@ from toolkit.cli.options import BUNDLE, JSON
 @click.option("--no-pace", is_flag=True, help="Do not wait for the trace's t_ms between frames.")
 @click.option("--level", default=0.95, show_default=True, help="The latency quantile that must fit into a budget.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write the lines of --json to this file too.")
+@ENGINE
+@PRECISION
 @JSON
 def command(
     bundle: Path,
@@ -46,9 +48,15 @@ def command(
     no_pace: bool,
     level: float,
     record: Path | None,
+    engine: str | None,
+    precision: Precision | None,
     as_json: bool,
 ) -> None:
-    """Answer frames of DATA with BUNDLE, each within its budget; a line per frame and a summary."""
+    """Answer frames of DATA with BUNDLE, each within its budget; a line per frame and a summary.
+
+    Engine and precision are those of the profile, and when given must be. A trace that revises budgets has every
+    boundary waited for; otherwise TensorRT is given the whole path of a known budget at once.
+    """
     from toolkit import data as data_sets
 
     if (budget_ms is None) == (budget_trace is None):
@@ -59,7 +67,8 @@ def command(
     if record is not None:
         check_writable(record)
     profile = LatencyProfile.load(profile_file)
-    runtime = Runtime.load(bundle, profile, level=level)
+    revised = any(line.revise_at_ms is not None for line in trace)
+    runtime = Runtime.load(bundle, profile, engine=engine, precision=precision, level=level, ahead=not revised)
     part = data_sets.frames(data, split=split).for_channels(runtime.bundle.manifest.preprocessing.channels)
     if len(part.images) == 0:
         raise DataError(f"{data}: no frames in it")

@@ -3,9 +3,9 @@ import pytest
 
 from jetson import Runtime
 from jetson.engines import onnxruntime as ort_engines
-from jetson.errors import ProfileError
+from jetson.errors import BadInput, ProfileError
 from jetson.profiling.check import check_engine, check_profile
-from tests.bundles import fake_profile, tiny_bundle
+from tests.bundles import fake_profile, tiny_bundle, with_half
 
 replace = msgspec.structs.replace
 
@@ -61,10 +61,35 @@ def test_a_profile_of_another_device_is_refused_and_says_what_differs(bundle, pr
     refuses(replace(profile, device=device), bundle, rf"another device \({key}: '?{value}'? there, ")
 
 
-@pytest.mark.parametrize(("key", "value"), [("name", "tensorrt"), ("version", "0.0.1")])
+@pytest.mark.parametrize(("key", "value"), [("version", "0.0.1")])
 def test_a_profile_of_another_engine_is_refused(bundle, profile, key, value):
     engine = replace(profile.engine, **{key: value})
     refuses(replace(profile, engine=engine), bundle, rf"another engine \({key}: '{value}' there, ")
+
+
+def test_a_profile_decides_the_engine_unless_another_is_asked_for(bundle, profile):
+    named = replace(profile, engine=replace(profile.engine, name="tensorflow"))
+    with pytest.raises(BadInput, match="unknown engine 'tensorflow'"):
+        Runtime.load(bundle, named)
+    with pytest.raises(ProfileError, match=r"another engine \(name: 'tensorflow' there, 'onnxruntime' here\)"):
+        Runtime.load(bundle, named, engine="onnxruntime")
+
+
+def test_a_profile_of_another_precision_is_refused(profile, tmp_path):
+    half = with_half(tiny_bundle(tmp_path / "half"))
+    check_profile(profile, half)
+    with pytest.raises(ProfileError, match="with segment-1 in fp32, and it is loaded in fp16; make one"):
+        Runtime.load(half, profile, precision="fp16")
+
+
+def test_a_profile_decides_the_precision(profile, tmp_path):
+    half = with_half(tiny_bundle(tmp_path / "half"))
+    units = {n: replace(u, precision="fp16") for n, u in profile.units.items()}
+    identity = half.manifest.identity_at(["fp16"] * len(half.manifest.units))
+    runtime = Runtime.load(half, replace(profile, units=units, bundle=identity))
+    assert set(runtime.engines.precisions) == {"fp16"}
+    with pytest.raises(ProfileError, match="another bundle"):
+        Runtime.load(tiny_bundle(tmp_path / "plain"), replace(profile, units=units, bundle=identity))
 
 
 def test_a_profile_of_another_number_of_threads_is_refused(bundle, profile):
