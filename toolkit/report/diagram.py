@@ -58,9 +58,10 @@ def cut_diagram(run: Run) -> str:
 
 
 def _segment(root: ET.Element, run: Run, unit: Unit, first: int, box: Box, scale: float) -> None:
-    block = _block(root, box, "segment", f"{unit.name}, {unit.precision}: {unit.parameters:,} parameters")
+    measured = run.profile.units[unit.name]
+    block = _block(root, box, "segment", f"{unit.name}, {measured.precision}: {unit.parameters:,} parameters")
     layers = f"{first}–{unit.layer}" if unit.layer > first else str(unit.layer)
-    median = run.profile.units[unit.name].host_ms.median
+    median = measured.host_ms.median
     lines = (layers, quantity(unit.parameters), quantity(unit.flops), milliseconds(median))
     for text, row, kind in zip(lines, ROWS, ("strong", "", "", ""), strict=True):
         _text(block, text, box.middle, box.y + row, kind, anchor="middle")
@@ -69,8 +70,9 @@ def _segment(root: ET.Element, run: Run, unit: Unit, first: int, box: Box, scale
 
 def _branch(root: ET.Element, run: Run, exit_: Exit, box: Box, scale: float) -> None:
     style, unit = run.styles[exit_.name], run.manifest.unit(exit_.units[-1])
-    median = run.profile.units[unit.name].host_ms.median
-    told = f"exit {exit_.name}, {exit_.architecture} after layer {exit_.layer} ({unit.name}, {unit.precision})"
+    measured = run.profile.units[unit.name]
+    median = measured.host_ms.median
+    told = f"exit {exit_.name}, {exit_.architecture} after layer {exit_.layer} ({unit.name}, {measured.precision})"
     block = _block(root, box, "branch", told, style.colour)
     mark = {"d": style.path, "transform": f"translate({_n(box.x + PADDING)} {_n(box.y + 10)})"}
     ET.SubElement(block, "path", mark | {"style": f"fill:{style.colour}"})

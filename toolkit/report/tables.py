@@ -136,13 +136,14 @@ def units_table(run: Run) -> Table:
     rows = tuple(
         (
             Cell(u.name, numeric=False),
-            Cell(u.precision, numeric=False),
-            Cell(quantity(u.size_bytes, "B")),
+            Cell(v.precision, numeric=False),
+            Cell(quantity(v.size_bytes, "B")),
             Cell("×".join(map(str, u.input.shape)), numeric=False),
             Cell("×".join(map(str, u.output.shape)), numeric=False),
-            Cell(short(u.sha256), full=u.sha256, numeric=False),
+            Cell(short(v.sha256), full=v.sha256, numeric=False),
         )
         for u in run.manifest.units
+        for v in u.files
     )
     names = ("Unit", "Precision", "Size", "Input", "Output", "SHA-256")
     header = tuple(Cell(name, numeric=name == "Size") for name in names)
