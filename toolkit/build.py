@@ -15,7 +15,7 @@ import msgspec
 
 from jetson import __version__
 from jetson.bundle import MANIFEST, Bundle
-from jetson.errors import BadInput, BundleError, DataError, ParityError, missing_extra
+from jetson.errors import BadInput, BundleError, DataError, EngineError, MissingExtra, ParityError, missing_extra
 from jetson.files import new_folder, storage, write_file
 from jetson.manifest import FORMAT, DataRecord, Exit, Manifest, Parity, Precision, Provenance, Quality, Unit
 from toolkit.export.units import UNITS, Step, without, write_units
@@ -57,7 +57,7 @@ class BuildResult:
     reused: tuple[str, ...]
     up_to_date: bool
     remarks: tuple[str, ...] = ()
-    """What the user should know: a precision that was left out, and why."""
+    """What the user should know: a precision that was left out, a unit that TensorRT will not take, and why."""
 
 
 def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
@@ -95,7 +95,27 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
         final, remarks = _judge(checkpoint, Bundle(folder, draft), data, settings, begin)
         write_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(final), indent=1) + b"\n")
     exported = tuple(u.name for u in units if u.name not in reused)
-    return BuildResult(Bundle.open(settings.out), exported, reused, up_to_date=False, remarks=remarks)
+    bundle = Bundle.open(settings.out)
+    remarks += _preflight(bundle, begin)
+    return BuildResult(bundle, exported, reused, up_to_date=False, remarks=remarks)
+
+
+def _preflight(bundle: Bundle, begin: Step) -> tuple[str, ...]:
+    """What TensorRT's parser says of the units, so that it is known before anything goes to a board."""
+    from jetson.engines.tensorrt.preflight import preflight
+
+    precisions = bundle.manifest.precisions
+    done = begin("TensorRT's parser", 1)
+    try:
+        findings = preflight(bundle, precisions)
+    except MissingExtra:
+        return ("TensorRT's parser was not asked, it is not installed here: pip install 'offramp[rtx]'",)
+    except EngineError as error:
+        return (f"TensorRT's parser was not asked: {error}",)
+    done()
+    if not findings:
+        return (f"TensorRT's parser takes every unit in {' and '.join(precisions)}",)
+    return tuple(f"TensorRT will not take {finding}" for finding in findings)
 
 
 def _old_bundle(out: Path) -> Bundle | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from jetson.manifest import Precision
+from toolkit.cli.console import out as stdout
 from toolkit.cli.console import print_json, progress_bars, say
 from toolkit.cli.options import JSON, Precisions
 
@@ -40,7 +41,7 @@ def command(
     A second build of the same input does no work; after a change only the units that changed are exported again.
     """
     from toolkit.build import BuildSettings, build
-    from toolkit.cli.info import describe, show
+    from toolkit.cli.info import describe, show, trtexec_lines
 
     settings = BuildSettings(
         checkpoint=checkpoint,
@@ -65,7 +66,10 @@ def command(
             "exported": result.exported,
             "reused": result.reused,
             "remarks": result.remarks,
+            "trtexec": trtexec_lines(result.bundle),
         }
         print_json({**summary, "bundle": describe(result.bundle)})
     elif not result.up_to_date:
         show(result.bundle)
+        stdout.print("\nThe engines are built on the device, with `offramp engines`, or each with TensorRT's own tool:")
+        stdout.print("\n".join(trtexec_lines(result.bundle)), markup=False)

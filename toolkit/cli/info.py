@@ -16,12 +16,15 @@ from toolkit.cli.options import BUNDLE, JSON
 
 @click.command("info")
 @BUNDLE
+@click.option("--trtexec", is_flag=True, help="Print the lines that build its engines with TensorRT's own tool.")
 @JSON
-def command(bundle: Path, as_json: bool) -> None:
+def command(bundle: Path, trtexec: bool, as_json: bool) -> None:
     """Show what BUNDLE holds: units, exits, what each exit is worth, where it comes from."""
     opened = Bundle.open(bundle)
     if as_json:
-        print_json(describe(opened))
+        print_json({**describe(opened), "trtexec": trtexec_lines(opened)})
+    elif trtexec:
+        out.print("\n".join(trtexec_lines(opened)), markup=False)
     else:
         show(opened)
 
@@ -76,6 +79,15 @@ def show(bundle: Bundle) -> None:
         ],
         left=2,
     )
+
+
+def trtexec_lines(bundle: Bundle) -> list[str]:
+    """The commands that build the bundle's engines with TensorRT's own tool, a unit each."""
+    from jetson.engines import default_precisions
+    from jetson.engines.tensorrt.trtexec import trtexec_line
+
+    precisions = default_precisions(bundle, "tensorrt")
+    return [trtexec_line(bundle, u, p) for u, p in zip(bundle.manifest.units, precisions, strict=True)]
 
 
 def _tolerances(manifest: Manifest) -> str:
