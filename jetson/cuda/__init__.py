@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from jetson.errors import BadInput, CudaError, MissingExtra
+
 NAMES = ("pycuda", "cuda.bindings")
 """In the order of preference."""
 ALIGNMENT = 256
@@ -86,7 +88,8 @@ class Graph(Protocol):
 class Cuda(Protocol):
     """One device. Every method raises `CudaError` with CUDA's own name for what went wrong.
 
-    The context belongs to a thread once `enter` was called there; all other methods need that.
+    The context belongs to a thread once `enter` was called there; all other methods need that. What is dropped
+    without `free` goes back at the next allocation, the rest with `close`, which the interpreter's exit calls too.
     """
 
     name: str
@@ -126,7 +129,8 @@ class Cuda(Protocol):
     def capture(self, enqueue: Callable[[], None]) -> Graph:
         """Record what `enqueue` puts into the stream, without running it.
 
-        Whatever `enqueue` raises comes out again, with the stream usable afterwards.
+        Whatever `enqueue` raises comes out again, with the stream usable afterwards. The memory it works on must
+        live as long as the graph.
         """
         ...
 
@@ -154,4 +158,32 @@ def load_cuda(name: str | None = None, device: int = 0) -> Cuda:
         MissingExtra: neither package is installed; the message says what to install where.
         CudaError: no driver, no device, or the driver is older than the package.
     """
-    raise NotImplementedError
+    if name is not None and name not in NAMES:
+        raise BadInput(f"unknown CUDA package {name!r}; the packages are {', '.join(NAMES)}")
+    missing: list[MissingExtra] = []
+    broken: list[CudaError] = []
+    for candidate in (name,) if name else NAMES:
+        try:
+            return _open(candidate, device)
+        except MissingExtra as error:
+            missing.append(error)
+        except CudaError as error:
+            broken.append(error)
+    if broken:
+        raise CudaError("; ".join(dict.fromkeys(str(error) for error in broken))) from broken[0]
+    if name:
+        raise missing[0]
+    raise MissingExtra(
+        "neither PyCUDA nor cuda-bindings is installed: on a Jetson pip install 'offramp[jetson]', "
+        "elsewhere pip install 'offramp[cuda]'"
+    )
+
+
+def _open(name: str, device: int) -> Cuda:
+    if name == "pycuda":
+        from jetson.cuda.pycuda import PyCuda
+
+        return PyCuda(device)
+    from jetson.cuda.bindings import BindingsCuda
+
+    return BindingsCuda(device)

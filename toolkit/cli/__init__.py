@@ -23,6 +23,7 @@ COMMANDS = {
     "engines": "Build a TensorRT engine of every unit, into the cache.",
     "info": "Show what a bundle holds.",
     "profile": "Measure a bundle's units on this device: a latency profile.",
+    "doctor": "Tell whether this machine is ready, and what mends what is not.",
     "run": "Answer frames within a budget.",
     "report": "Write a run's report, one HTML file.",
     "demo": "Everything once, on handwritten digits, in a few minutes.",

@@ -26,7 +26,7 @@ def trtexec_line(bundle: Bundle, unit: Unit, precision: Precision, max_batch: in
         BundleError: the bundle does not hold the unit in that precision.
     """
     file = bundle.file(unit, precision)
-    words = ["trtexec", f"--onnx={file}", "--stronglyTyped"]
+    words = ["trtexec", f"--onnx={file}", "--stronglyTyped", "--noTF32"]
     if unit.dynamic_batch:
         for name, batch in (("min", 1), ("opt", max_batch), ("max", max_batch)):
             shape = "x".join(str(n) for n in (batch, *unit.input.shape[1:]))

@@ -64,10 +64,8 @@ def main() -> int:
             with turn:
                 answers.write(msgspec.json.encode(answer) + b"\n")
                 answers.flush()
-        except (
-            OSError,
-            ValueError,
-        ):  # nobody reads any more; and nothing may be raised into TensorRT, which may be our caller
+        except (OSError, ValueError):
+            # Nobody reads any more; and nothing may be raised into TensorRT, which may be our caller.
             cancelled.set()
 
     job: Job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
@@ -103,6 +101,7 @@ def build(api: Api, job: BuildJob, tell: Tell, cancelled: Callable[[], bool]) ->
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job.workspace_bytes)
     config.builder_optimization_level = job.optimization_level
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default: it would multiply fp32 with fp16's ten bits
     config.progress_monitor = make_monitor(trt, lambda share, phase: tell(Progress(share, phase)), cancelled)
     _set_batch(builder, network, config, job)
     if api.rtx:
@@ -166,6 +165,7 @@ def _set_target(trt: Any, config: Any, job: BuildJob) -> None:
     known = trt.ComputeCapability.__members__
     wanted = "CURRENT" if job.target.kind == "device" else job.target.sm.upper()
     config.num_compute_capabilities = 1
+    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # a CUDA graph cannot record an engine that allocates
     if wanted not in known or not config.set_compute_capability(known[wanted], 0):
         raise Refused(f"TensorRT for RTX does not build for {job.target.sm}")
 

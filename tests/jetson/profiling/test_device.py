@@ -1,5 +1,6 @@
 """Parsers on what Jetsons print, and on files that are not there."""
 
+import os
 import subprocess
 
 import pytest
@@ -23,9 +24,15 @@ NVIDIA_RELEASES = [
         "DATE: Fri Aug 22 00:55:42 UTC 2025",
         "R38.2.0",  # JetPack 7.0
     ),
+    (
+        "# R39 (release), REVISION: 2.0, GCID: 45755727, BOARD: generic, EABI: aarch64, "
+        "DATE: Mon Jun  1 09:28:48 PM UTC 2026",
+        "R39.2.0",  # JetPack 7.2, an AGX Orin
+    ),
     ("", None),
     ("Debian GNU/Linux 12", None),
     ("# R36 (release)", None),
+    (f"# R{'9' * 5000} (release), REVISION: 1.0", None),  # invented
 ]
 POWER_MODES = [
     ("NV Power Mode: 15W\n0\n", "15W"),  # Orin Nano, JetPack 5 and 6.0
@@ -35,6 +42,11 @@ POWER_MODES = [
     ("NV Power Mode: MAXN\n0\n", "MAXN"),  # AGX Orin
     ("NVPM WARN: fan mode is not set!\nNV Power Mode: MODE_50W\n3\n", "MODE_50W"),  # AGX Orin, JetPack 5
     ("NV Fan Mode:quiet\nNV Power Mode: MAXN\n0\n", "MAXN"),  # Xavier and Nano, JetPack 4
+    ("NV Power Mode: MAXN\n0\n", "MAXN"),  # AGX Thor, JetPack 7
+    (
+        "NV Power Mode: 5W\n1\nNVPM ERROR: Error opening /sys/kernel/nvpmodel_emc_cap/emc_iso_cap: 13\n",
+        "5W",  # Nano, JetPack 4, asked by a plain user
+    ),
     ("", None),
     ("NVPM ERROR: Error opening /var/lib/nvpmodel/status: 2", None),
 ]
@@ -118,6 +130,14 @@ def test_an_nvpmodel_that_does_not_answer_is_no_power_mode(machine, monkeypatch,
     assert this_device().power_mode is None
 
 
+def test_an_nvpmodel_that_prints_anything_is_no_power_mode(machine, monkeypatch):
+    (machine.root / "nvpmodel").write_text("#!/bin/sh\nprintf '\\377\\376\\000'; exit 1\n")
+    (machine.root / "nvpmodel").chmod(0o755)
+    monkeypatch.setenv("PATH", str(machine.root), prepend=os.pathsep)
+    monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/sbin/{name}")
+    assert this_device().power_mode is None
+
+
 def test_the_hottest_zone_counts_and_nonsense_does_not(machine):
     zones = {"0": "48500\n", "1": "51250\n", "2": "-256000\n", "3": "", "4": "n/a", "5": "nan", "6": "999999999"}
     machine(**{f"sys__class__thermal__thermal_zone{n}__temp": text for n, text in zones.items()})
@@ -139,6 +159,71 @@ def test_the_clock_from_where_it_is_told(machine):
 def test_a_folder_in_place_of_a_file_is_not_told(machine):
     (machine.root / "proc" / "cpuinfo").mkdir(parents=True)
     assert this_device().processor
+
+
+def test_the_gpu_of_an_orin_and_of_a_thor_from_the_device_tree(machine):
+    # Both as the boards have them: Orin Nano (less an entry of the OE4T project's own), AGX Thor.
+    for compatible, name in (
+        (b"nvidia,p3768-0000+p3767-0005-super\0nvidia,p3767-0005\0nvidia,tegra234\0", "Orin"),
+        (b"nvidia,p4071-0000+p3834-0008\0nvidia,p3834-0008\0nvidia,tegra264\0", "NVIDIA Thor"),
+        (b"nvidia,tegra186\0", None),
+        (b"raspberrypi,5-model-b\0brcm,bcm2712\0", None),
+        (b"nvidia,tegra2345\0", None),  # invented
+    ):
+        machine(**{"proc__device-tree__compatible": compatible})
+        assert this_device().gpu == name
+
+
+def card(name, address="0000:01:00.0"):
+    """What the driver tells of a card: from an RTX 3090, driver 590.48.01, with another name in it."""
+    text = (
+        f"Model: \t\t {name}\nIRQ:   \t\t 77\nGPU UUID: \t GPU-eaf23aa1-4d3d-596c-da66-b86b0e5db584\n"
+        f"Video BIOS: \t 94.02.26.40.81\nBus Type: \t PCI\nBus Location: \t {address}\nDevice Minor: \t 0\n"
+    )
+    return {f"proc__driver__nvidia__gpus__{address}__information": text}
+
+
+def test_the_first_card_by_its_place_on_the_bus(machine):
+    machine(**card("NVIDIA GeForce RTX 3090"))
+    assert this_device().gpu == "NVIDIA GeForce RTX 3090"
+    machine(**card("NVIDIA H100 80GB HBM3", "0001:00:00.0"))
+    assert this_device().gpu == "NVIDIA GeForce RTX 3090"
+    machine(**card("NVIDIA RTX A4000", "00000000:00:0a.0"))
+    assert this_device().gpu == "NVIDIA RTX A4000"
+
+
+def test_a_card_comes_before_the_gpu_in_the_chip(machine):
+    """An IGX Orin may hold one; CUDA takes the card."""
+    machine(**card("NVIDIA RTX 6000 Ada Generation"), **{"proc__device-tree__compatible": b"nvidia,tegra234\0"})
+    assert this_device().gpu == "NVIDIA RTX 6000 Ada Generation"
+
+
+@pytest.mark.parametrize("name", ["", "   ", "Unknown", "???"])
+def test_a_card_without_a_name_is_no_name(machine, name):
+    machine(**card(name))
+    assert this_device().gpu is None
+    machine(**card("NVIDIA L4", "0000:02:00.0"))
+    assert this_device().gpu == "NVIDIA L4"
+
+
+def test_names_on_the_bus_that_are_no_addresses(machine):
+    for name in ("zz", "0000:xx:00.0", "...", "g" * 200):  # invented
+        machine(**card("NVIDIA L4", name))
+    assert this_device().gpu == "NVIDIA L4" and this_device() == this_device()
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(machine):
+    (machine.root / "proc").mkdir()
+    os.mkfifo(machine.root / "proc" / "cpuinfo")
+    assert this_device().processor
+
+
+def test_a_file_without_end_is_read_at_its_beginning(machine):
+    (machine.root / "proc").mkdir()
+    (machine.root / "proc" / "cpuinfo").symlink_to("/dev/zero")
+    assert this_device().processor
+    machine(etc__nv_tegra_release=NVIDIA_RELEASES[1][0] + "\n" + "x" * 10_000_000)
+    assert this_device().jetpack == "R36.4.3"
 
 
 def test_this_very_machine_has_a_fingerprint_that_stays():

@@ -31,6 +31,10 @@ class MemoryPoolType:
     WORKSPACE = "workspace"
 
 
+class BuilderFlag:
+    TF32 = "TF32"
+
+
 class Tensor:
     def __init__(self, name, shape):
         self.name, self.shape = name, shape
@@ -78,6 +82,10 @@ class Config:
         assert pool == "workspace"
         self.workspace = size
 
+    def clear_flag(self, flag):
+        assert flag == "TF32"
+        self.exact = True
+
 
 class Builder:
     def __init__(self, logger):
@@ -115,7 +123,7 @@ class Builder:
         config.progress_monitor.phase_finish("Building")
         if DO == "nothing":
             self.logger.log(ILogger.ERROR, "no tactic for node mix")
-        return None if DO in ("nothing", "patient") else b"plan of %d bytes workspace" % config.workspace
+        return None if DO in ("nothing", "patient") else b"plan of %d bytes workspace" % (config.exact and config.workspace)
 
 
 class Engine:

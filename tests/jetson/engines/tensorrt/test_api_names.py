@@ -166,6 +166,7 @@ def missing(found: Uses) -> list[tuple[str, str | None, str, int]]:
 RTX_ONLY = {
     (None, "ComputeCapability"),
     (None, "DynamicShapesKernelSpecializationStrategy"),
+    ("BuilderFlag", "REQUIRE_USER_ALLOCATION"),
     ("IBuilderConfig", "num_compute_capabilities"),
     ("IBuilderConfig", "set_compute_capability"),
     ("IExecutionContext", "is_stream_capturable"),

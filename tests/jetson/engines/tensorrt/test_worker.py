@@ -109,6 +109,7 @@ def test_a_build_that_does_not_listen_is_ended_all_the_same(tmp_path, monkeypatc
     with ended([worker]):
         while not worker.log.warnings:
             hear_any([worker], 30)
+            assert worker.pipes
     assert worker._process.returncode == 1  # by itself, as it does when the parent is killed
 
 
@@ -126,6 +127,7 @@ def test_ctrl_c_is_for_the_parent(tmp_path, monkeypatch):
     with ended([worker]):
         while not worker.log.warnings:
             hear_any([worker], 30)
+            assert worker.pipes
         os.kill(worker.pid, signal.SIGINT)
         worker.answers.clear()
         while not worker.answers:
@@ -141,6 +143,7 @@ def test_a_worker_gives_itself_up_first_when_memory_ends(tmp_path, monkeypatch):
     with ended([worker]):
         while not worker.log.warnings:
             hear_any([worker], 30)
+            assert worker.pipes
         assert Path(f"/proc/{worker.pid}/oom_score_adj").read_text() == "1000\n"
 
 
