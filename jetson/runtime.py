@@ -107,7 +107,8 @@ class Runtime:
         if loaded is not None:
             check_profile(loaded, opened)
             engine = engine or loaded.engine.name
-            threads = threads if threads is not None else loaded.engine.threads
+            if threads is None and engine == loaded.engine.name:
+                threads = loaded.engine.threads
             precisions = precisions or [loaded.units[u.name].precision for u in units]
         engines = load_engines(opened, engine or "onnxruntime", threads, precisions)
         policy: Policy

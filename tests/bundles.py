@@ -286,6 +286,7 @@ class FakeEngines:
         self.input = np.zeros(manifest.units[0].input.shape, np.float32)
         self.precisions = tuple(u.precision for u in manifest.units)
         self.ahead = False
+        self.memory = None
         self.paths = Paths.of(manifest)
         self.names = [u.name for u in manifest.units]
         self.ms = {n: profile.units[n].end_to_end_ms.median for n in self.names}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from jetson.bundle import Bundle
 from jetson.errors import BadInput
 from jetson.manifest import Precision
+from jetson.profiling.memory import MemoryUse
 from jetson.profiling.profile import EngineInfo
 
 NAMES = ("onnxruntime", "tensorrt")
@@ -28,6 +29,8 @@ class Engines(Protocol):
     """What each unit runs in."""
     ahead: bool
     """Whether `run_path` is cheaper than a `run` for each of its units, since the host need not wait in between."""
+    memory: MemoryUse | None
+    """What it holds; None where the engine does not tell."""
     input: npt.NDArray[np.float32]
     """The first segment's input, 1 x channels x height x width; the preprocessor writes here."""
 
@@ -87,7 +90,7 @@ def load_engines(
     if name == "tensorrt":
         from jetson.engines.tensorrt.engines import TensorRTEngines
 
-        return TensorRTEngines(bundle, chosen)  # type: ignore[return-value]
+        return TensorRTEngines(bundle, chosen)
     from jetson.engines.onnxruntime import OnnxRuntimeEngines
 
     return OnnxRuntimeEngines(bundle, threads, chosen)

@@ -12,6 +12,7 @@ from jetson.bundle import Bundle
 from jetson.errors import BadInput, EngineError, PathError, first_line, missing_extra
 from jetson.manifest import BATCH, Precision, Tensor, Unit
 from jetson.profiling.device import available_cores
+from jetson.profiling.memory import MemoryUse
 from jetson.profiling.profile import MAX_THREADS, EngineInfo
 
 ALIGNMENT = 64
@@ -25,6 +26,7 @@ class OnnxRuntimeEngines:
     """`Engines` on ONNX Runtime's CPU provider."""
 
     ahead = False
+    memory: MemoryUse | None = None
 
     def __init__(
         self, bundle: Bundle, threads: int | None = None, precisions: Sequence[Precision] | None = None
@@ -50,7 +52,7 @@ class OnnxRuntimeEngines:
         units = bundle.manifest.units
         self.precisions: tuple[Precision, ...] = tuple(precisions or (u.precision for u in units))
         memory = _lay_out(bundle)
-        self.input: npt.NDArray[np.float32] = memory[0][0]
+        self.input: npt.NDArray[np.float32] = memory[units.index(bundle.manifest.segments[0])][0]
         self._names = [u.name for u in units]
         self._outputs = [out for _, out in memory]
         self._sessions: list[Any] = []

@@ -122,6 +122,7 @@ def measure(
         exits=tuple(
             ExitLatency(name=e.name, end_to_end_ms=Sketch.of(t)) for e, t in zip(manifest.exits, exits, strict=True)
         ),
+        memory=engines.memory,
         start=before,
         end=conditions(),
     )

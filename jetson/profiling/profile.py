@@ -20,6 +20,7 @@ import numpy.typing as npt
 from jetson.errors import ProfileError
 from jetson.files import storage, write_file
 from jetson.manifest import Precision, Record
+from jetson.profiling.memory import MemoryUse
 
 FORMAT = "offramp-profile"
 VERSION = 2
@@ -118,6 +119,8 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
     preprocess_ms: Sketch
     units: dict[str, UnitLatency]
     exits: tuple[ExitLatency, ...]
+    memory: MemoryUse | None = None
+    """What the engines held; None where they do not tell."""
     start: Conditions
     end: Conditions
 

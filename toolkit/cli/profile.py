@@ -10,8 +10,9 @@ import msgspec
 from jetson.bundle import Bundle
 from jetson.files import check_writable
 from jetson.manifest import Precision
+from jetson.profiling.memory import MemoryUse
 from jetson.profiling.profile import LatencyProfile, Sketch
-from toolkit.cli.console import print_json, print_table, progress_share, say
+from toolkit.cli.console import out, print_json, print_table, progress_share, say
 from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION, THREADS, Size
 
 LEVELS = (0.5, 0.95, 0.99, 0.999)
@@ -103,6 +104,29 @@ def show(profile: LatencyProfile) -> None:
             *([e.name, f"{e.end_to_end_ms.n:,}", *_cells(e.end_to_end_ms)] for e in profile.exits),
         ],
     )
+    if profile.memory is not None:
+        _show_memory(profile.memory)
+
+
+def _show_memory(memory: MemoryUse) -> None:
+    print_table(
+        "Memory: MiB of each unit; scratch and the tokens that segments pass on are shared",
+        ["unit", "engine", "scratch", "output"],
+        [[u.unit, *(_mib(n) for n in (u.engine, u.scratch, u.output))] for u in memory.units],
+    )
+    parts = {
+        "engines": memory.engines,
+        "shared scratch": memory.scratch,
+        "tokens": memory.tokens,
+        "outputs and input": memory.outputs + memory.input,
+        "staging": memory.staging,
+    }
+    said = " + ".join(f"{name} {_mib(size)}" for name, size in parts.items())
+    out.print(f"{_mib(memory.total)} MiB in all ({said}); {_mib(memory.unshared)} MiB if nothing were shared")
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 20):.2f}"
 
 
 def _cells(sketch: Sketch) -> list[str]:

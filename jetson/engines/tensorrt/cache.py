@@ -54,7 +54,7 @@ class Cache:
             return None
         entry = Entry(self.folder / (key.digest + ENGINE), fingerprint)
         try:
-            with self._open(entry) as stream:
+            with self._open(entry, None) as stream:
                 digest = hashlib.sha256()
                 while chunk := stream.read(CHUNK_BYTES):
                     digest.update(chunk)
@@ -95,16 +95,16 @@ class Cache:
         self._check_folder()
         return choose(self, unit, unit_sha256, precision, package, version, target, bundle)
 
-    def read(self, entry: Entry) -> bytes:
+    def read(self, entry: Entry, bundle: Path | None = None) -> bytes:
         """The engine's bytes, once their SHA-256 is the fingerprint's.
 
         Raises:
             EngineError: the file is truncated or altered; the message names the command that builds it again.
         """
-        with self._open(entry) as stream:
+        with self._open(entry, bundle) as stream:
             content = stream.read()
         if hashlib.sha256(content).hexdigest() != entry.fingerprint.sha256:
-            raise self._damaged(entry, "its SHA-256 is not the one that was built")
+            raise self._damaged(entry, bundle, "its SHA-256 is not the one that was built")
         return content
 
     def entries(self) -> list[Found]:
@@ -249,25 +249,25 @@ class Cache:
         return fingerprint, "ok", ""
 
     @contextlib.contextmanager
-    def _open(self, entry: Entry) -> Iterator[BinaryIO]:
+    def _open(self, entry: Entry, bundle: Path | None) -> Iterator[BinaryIO]:
         self._check_folder()
         try:
             with _regular(entry.path) as stream:
                 status = os.fstat(stream.fileno())
                 if unsafe := distrust(status, entry.path):
-                    raise self._damaged(entry, unsafe)
+                    raise self._damaged(entry, bundle, unsafe)
                 expected = entry.fingerprint.size_bytes
                 if status.st_size != expected:
-                    raise self._damaged(entry, f"it has {status.st_size} bytes and should have {expected}")
+                    raise self._damaged(entry, bundle, f"it has {status.st_size} bytes and should have {expected}")
                 yield stream
         except OSError as error:
-            raise self._damaged(entry, f"it cannot be read: {error.strerror or error}") from error
+            raise self._damaged(entry, bundle, f"it cannot be read: {error.strerror or error}") from error
 
-    def _damaged(self, entry: Entry, why: str) -> EngineError:
+    def _damaged(self, entry: Entry, bundle: Path | None, why: str) -> EngineError:
         from jetson.engines.tensorrt.choose import rebuild
 
         print_ = entry.fingerprint
-        command = rebuild(print_.key.precision, print_.key.target, None)
+        command = rebuild(print_.key.precision, print_.key.target, bundle)
         return EngineError(
             f"the engine of unit {print_.unit} in {print_.key.precision} cannot be used: {why}; "
             f"build it again: {command}"

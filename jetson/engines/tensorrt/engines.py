@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from jetson.bundle import Bundle
 from jetson.cuda import Cuda, Event, Graph, load_cuda
-from jetson.engines.memory import MemoryUse, UnitMemory
 from jetson.engines.tensorrt.api import Api, load_api
 from jetson.engines.tensorrt.cache import Cache
 from jetson.engines.tensorrt.choose import rebuild
@@ -25,6 +24,7 @@ from jetson.engines.tensorrt.log import Log, make_logger
 from jetson.engines.tensorrt.target import this_target
 from jetson.errors import CudaError, EngineError, PathError
 from jetson.manifest import Precision
+from jetson.profiling.memory import MemoryUse, UnitMemory
 from jetson.profiling.profile import EngineInfo
 
 logger = logging.getLogger(__name__.rpartition(".")[0])
@@ -40,7 +40,7 @@ class TensorRTEngines:
 
     ahead = True
     input: npt.NDArray[np.float32]
-    memory: MemoryUse
+    memory: MemoryUse | None
 
     def __init__(
         self,
@@ -175,11 +175,18 @@ class TensorRTEngines:
         for unit, precision in zip(self._units, self.precisions, strict=True):
             sha256 = unit.at(precision).sha256
             entry = cache.engine_for(unit.name, sha256, precision, api.package, api.version, target, bundle.path)
-            plan = cache.read(entry)
+            plan = cache.read(entry, bundle.path)
             mend = rebuild(precision, entry.fingerprint.key.target, bundle.path) + " --force"
             engine = load_engine(api, self._runtime, self._log, plan, unit, mend)
             self._engines.append(engine)
-            shares.append(UnitMemory(unit.name, len(plan), engine.device_memory_size_v2, size_bytes(unit.output)))
+            shares.append(
+                UnitMemory(
+                    unit=unit.name,
+                    engine=len(plan),
+                    scratch=engine.device_memory_size_v2,
+                    output=size_bytes(unit.output),
+                )
+            )
         scratch_bytes = max(s.scratch for s in shares)
         try:
             self._layout = layout = Layout(self._cuda, bundle.manifest, scratch_bytes, self._stack)

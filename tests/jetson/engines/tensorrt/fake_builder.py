@@ -123,7 +123,9 @@ class Builder:
         config.progress_monitor.phase_finish("Building")
         if DO == "nothing":
             self.logger.log(ILogger.ERROR, "no tactic for node mix")
-        return None if DO in ("nothing", "patient") else b"plan of %d bytes workspace" % (config.exact and config.workspace)
+        if DO in ("nothing", "patient"):
+            return None
+        return b"plan of %d bytes workspace" % (config.exact and config.workspace)
 
 
 class Engine:

@@ -49,20 +49,20 @@ def loader(folder):
                     place.engines.close()
 
 
-def fill(folder, bundle, target, changes=None, rtx=False):
+def fill(folder, bundle, target, changes=None, rtx=False, precision="fp32"):
     """A real cache on disk that holds a fake engine of every unit."""
     cache = Cache(folder)
     cache.make_folder()
     for number, unit in enumerate(bundle.manifest.units):
-        content = plan(bundle.file(unit), **{"scratch": 1000 * (number + 1), **(changes or {}).get(unit.name, {})})
-        put(cache, unit, content, target, rtx)
+        options = {"scratch": 1000 * (number + 1), **(changes or {}).get(unit.name, {})}
+        put(cache, unit, plan(bundle.file(unit, precision), **options), target, rtx, precision)
     return cache
 
 
-def put(cache, unit, content, target, rtx=False):
+def put(cache, unit, content, target, rtx=False, precision="fp32"):
     key = Key(
-        unit_sha256=unit.sha256,
-        precision="fp32",
+        unit_sha256=unit.at(precision).sha256,
+        precision=precision,
         max_batch=1,
         optimization_level=3,
         workspace_bytes=1,

@@ -11,8 +11,8 @@ import pytest
 
 from jetson import Budget, Runtime
 from jetson.cuda import ALIGNMENT
-from jetson.engines.memory import MemoryUse, UnitMemory
 from jetson.engines.tensorrt.layout import Layout, size_bytes
+from jetson.profiling.memory import MemoryUse, UnitMemory
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.policy import Untimed
 from tests.bundles import tiny_bundle
@@ -141,8 +141,11 @@ def test_memory_is_reported_and_what_it_would_be_unshared(bundle, make):
 
 
 def test_memory_adds_up():
-    units = (UnitMemory("a", 100, 50, 8), UnitMemory("b", 200, 70, 4))
-    use = MemoryUse(units, scratch=70, tokens=8, outputs=4, input=16, staging=20)
+    units = (
+        UnitMemory(unit="a", engine=100, scratch=50, output=8),
+        UnitMemory(unit="b", engine=200, scratch=70, output=4),
+    )
+    use = MemoryUse(units=units, scratch=70, tokens=8, outputs=4, input=16, staging=20)
     assert (use.engines, use.total, use.unshared) == (300, 418, 468)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from jetson.manifest import Record
 
 
-@dataclass(frozen=True)
-class UnitMemory:
+class UnitMemory(Record, frozen=True, kw_only=True):
     """One unit's share, bytes."""
 
     unit: str
@@ -17,8 +16,7 @@ class UnitMemory:
     output: int
 
 
-@dataclass(frozen=True)
-class MemoryUse:
+class MemoryUse(Record, frozen=True, kw_only=True):
     """What all units hold together, bytes.
 
     Not in it, since TensorRT and CUDA tell nobody: the process's CUDA context, and what an engine keeps beside its
