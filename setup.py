@@ -18,8 +18,8 @@ HOST = [
     *IMAGES,
 ]
 REPORT = ["plotly>=6.0", "jinja2>=3.1"]
-RTX = ["tensorrt-rtx>=1.3"]
-CUDA = ["cuda-bindings>=12.6"]
+RTX = ["tensorrt-rtx>=1.3; sys_platform != 'darwin'"]
+CUDA = ["cuda-bindings>=12.6; sys_platform != 'darwin'"]
 TEST = [*HOST, *REPORT, *RTX, *CUDA, "pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
 
 setup(

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,15 @@ import pytest
 def pytest_configure() -> None:
     """Take Ctrl-C, also where whoever started us ignores it (a shell's background job): children inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of engines of the tests' own, in this process and in those it starts."""
+    folder = tmp_path_factory.mktemp("engines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OFFRAMP_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,7 @@ def test_commands_of_the_readme_run_as_printed(demo_run: Demo, tmp_path: Path) -
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     commands = [line.split("#")[0].split() for block in blocks for line in block.splitlines() if line]
     ours = [words[1:] for words in commands if words[0] == "offramp"]
-    assert [words[0] for words in ours] == ["train", "build", "info", "profile", "run"]
+    assert [words[0] for words in ours] == ["train", "build", "info", "engines", "doctor", "profile", "run"]
     assert {words[0] for words in commands} == {"make", "pip", "offramp"}
     shutil.copytree(demo_run[0] / "checkpoint", tmp_path / "checkpoint")
     make_photos(tmp_path / "photos")
@@ -106,6 +106,8 @@ def test_commands_of_the_readme_run_as_printed(demo_run: Demo, tmp_path: Path) -
         done = offramp(*words, cwd=tmp_path)
         assert done.returncode == 0, (words, done.stderr)
     assert "nothing to do" in offramp(*ours[0], cwd=tmp_path).stderr
+    again = json.loads(offramp(*ours[3], "--json", cwd=tmp_path).stdout)
+    assert [(e["precision"], e["cached"]) for e in again["engines"]] == [("fp32", True), ("fp16", True)] * 8
 
 
 def test_python_of_the_readme_runs_as_printed(demo_run: Demo, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -15,7 +15,7 @@ from jetson.errors import BadInput, CudaError, MissingExtra, missing_extra
 from jetson.manifest import Precision
 from jetson.profiling.device import available_cores
 from toolkit.cli.console import notes, print_json, print_table, say
-from toolkit.cli.options import JSON
+from toolkit.cli.options import JSON, Precisions
 
 if TYPE_CHECKING:
     from jetson.engines.tensorrt.api import Api
@@ -28,7 +28,7 @@ MB = 1 << 20
 
 @click.command("engines")
 @click.argument("bundle", required=False, type=click.Path(path_type=Path))
-@click.option("--precision", help="fp32, fp16, int8, several with commas [default: fp16 if the bundle has it].")
+@click.option("--precision", type=Precisions(), help="Of every unit [default: fp16 if the bundle has it].")
 @click.option("--target", help="this-device, or an RTX GPU: sm75, sm80, sm86, sm89, ... [default: this-device].")
 @click.option("--max-batch", default=1, show_default=True, type=click.IntRange(1, 4096), help="Frames at once.")
 @click.option(
@@ -50,7 +50,7 @@ MB = 1 << 20
 @JSON
 def command(
     bundle: Path | None,
-    precision: str | None,
+    precision: tuple[Precision, ...] | None,
     target: str | None,
     max_batch: int,
     optimization_level: int,
@@ -80,11 +80,10 @@ def command(
         return
     if bundle is None:
         raise BadInput("name the bundle whose engines are wanted: offramp engines BUNDLE (or --list, --prune)")
-    wanted = None if precision is None else _precisions(precision)
     opened = Bundle.open(bundle)
     for_whom, api = find_target(target)
     options = Options(max_batch, optimization_level, workspace_mb * MB)
-    tasks = plan(opened, _per_unit(opened, wanted), for_whom, options, api)
+    tasks = plan(opened, _per_unit(opened, precision), for_whom, options, api)
     if for_whom.kind == "rtx":
         say(f"these engines are for RTX GPUs of {for_whom.sm}, not for a Jetson: a Jetson's are built on that Jetson")
     at_once = jobs or (1 if for_whom.kind == "device" else available_cores())
@@ -151,16 +150,6 @@ def device_target() -> Target:
         return this_target(cuda)
     finally:
         cuda.close()  # its context would take memory from the builds
-
-
-def _precisions(text: str) -> tuple[Precision, ...]:
-    known: dict[str, Precision] = {p: p for p in get_args(Precision)}
-    found: list[Precision] = []
-    for name in dict.fromkeys(p.strip() for p in text.split(",")):
-        if name not in known:
-            raise BadInput(f"{name!r} is no precision; there are {', '.join(known)}")
-        found.append(known[name])
-    return tuple(found)
 
 
 def _per_unit(bundle: Bundle, wanted: tuple[Precision, ...] | None) -> list[tuple[Precision, ...]]:
