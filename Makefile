@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: demo test lint format bench browser constraints clean help FORCE
+.PHONY: demo test test-aarch64 lint format bench browser constraints clean help FORCE
 
 # A .venv counts only if its pip starts and no install into it was cut short; any other is made again.
 HEALTHY := $(shell test ! -e $(VENV)/.busy && $(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' \
@@ -16,6 +16,9 @@ demo: $(VENV)/.demo  ## train, cut, profile and run a small model on digits; the
 
 test: $(VENV)/.test browser  ## run the tests (PYTEST_ARGS="-k planner" for some of them)
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+test-aarch64: $(VENV)/.test  ## run the device-side tests on an emulated Jetson's processor (minutes; Linux on x86-64)
+	$(PY) -m tests.aarch64.run $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## check style, format and types
 	$(PY) -m ruff check .
@@ -30,16 +33,16 @@ bench: $(VENV)/.demo  ## measure the ratios in benchmarks/
 	$(PY) -m benchmarks
 
 clean:  ## remove .venv, builds and caches; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) .aarch64 build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1#\2/p' Makefile | while IFS='#' read -r name what; do \
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1#\2/p' Makefile | while IFS='#' read -r name what; do \
 		printf '%-20s %s\n' "$$name" "$$what"; done
 
 # The stamps: each stands for an install of these extras, later ones hold the earlier, and `.busy` marks one under way.
 $(VENV)/.demo: $(VENV)/pyvenv.cfg setup.py constraints.txt
-	$(call install,host$(comma)report,.demo)
+	$(call install,host$(comma)report$(comma)rtx,.demo)
 $(VENV)/.test: $(VENV)/pyvenv.cfg setup.py constraints.txt
 	$(call install,test,.demo .test)
 $(VENV)/.dev: $(VENV)/pyvenv.cfg setup.py constraints.txt

@@ -54,7 +54,8 @@ def test_a_precision_that_strays_is_left_out_and_said(built, tmp_path, exporter,
     place = tmp_path / "place" / "bundle"
     result = build(settings(built.checkpoint, place, parity_frames=3, quality_frames=10))
     assert result.bundle.manifest.precisions == ("fp32",) and not list(place.rglob("*.fp16.onnx"))
-    (remark,) = result.remarks
+    remark, said_of_tensorrt = result.remarks
+    assert said_of_tensorrt.endswith("takes every unit in fp32")
     assert remark.startswith(
         "fp16 was left out: unit segment-1 does not compute what PyTorch computes: on parity image 0"
     )

@@ -55,8 +55,8 @@ def test_the_working_folder_is_not_looked_into(make, tmp_path, monkeypatch):
         ("import os; os._exit(0)", "ended with exit code 0"),
         ("def broken(:", "invalid syntax"),
         ("class E(Exception):\n  def __str__(self): return ''\nraise E", "E"),
-        (f"print({MARK!r} + 'no json'); import os; os._exit(0)", f"{MARK}no json"),
-        (f'print({MARK!r} + \'{{"state": "splendid"}}\'); import os; os._exit(0)', "splendid"),
+        (f"print({MARK!r} + 'no json', flush=True); import os; os._exit(0)", f"{MARK}no json"),
+        (f'print({MARK!r} + \'{{"state": "splendid"}}\', flush=True); import os; os._exit(0)', "splendid"),
     ],
 )
 def test_a_library_that_fails_says_why(library, source, why):
