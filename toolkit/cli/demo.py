@@ -35,7 +35,7 @@ def command(run: Path) -> None:
     trace, frames = run / "budget.csv", run / "frames.jsonl"
     _offramp("train", *TRAIN, "--out", checkpoint)
     _offramp("build", checkpoint, "--out", bundle)
-    _offramp("profile", bundle, "--out", profile, "--seconds", "20", "--threads", "1")
+    _offramp("profile", bundle, "--out", profile, "--seconds", "10", "--threads", "1")
     _write_trace(profile, trace)
     run_on: list[str | Path] = ["--profile", profile, "--data", "digits", "--budget-trace", trace]
     _offramp("run", bundle, *run_on, *RUN, "--record", frames)
