@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import torch
 
-from jetson.bundle import Bundle
-from jetson.files import sha256_file
-from jetson.manifest import Exit, Manifest, Parity, Preprocessing, Provenance, Quality, Tensor, Unit
-from toolkit.export.cut import cut
-from toolkit.export.onnx import export_module
+from jetson.bundle import MANIFEST, Bundle
+from jetson.manifest import Exit, Manifest, Parity, Precision, Preprocessing, Provenance, Quality, Tensor, Unit
+from toolkit.export.cut import UnitPlan, cut
+from toolkit.export.units import write_units
 from toolkit.models.backbone import sized_backbone
 from toolkit.models.config import ExitConfig, ModelConfig
 from toolkit.models.multi_exit import MultiExitModel
@@ -30,10 +30,10 @@ def random_model(size: str, image: int, patch: int, exits: tuple[ExitConfig, ...
     return MultiExitModel(config).eval()
 
 
-def cut_bundle(model: MultiExitModel, folder: Path) -> Bundle:
-    """The model's units in `folder`, with placeholder qualities."""
+def cut_bundle(model: MultiExitModel, folder: Path, precisions: tuple[Precision, ...] = ()) -> Bundle:
+    """The model's units in `folder`, in fp32 and further precisions, with placeholder qualities."""
     plans, exits = cut(model)
-    units = [_unit(folder, p.name, p.kind, p.layer, p.module, p.example, p.input, p.output) for p in plans]
+    units, _ = write_units(plans, None, folder, precisions, lambda _title, _parts: lambda: None)
     quality = Quality(metric="accuracy", value=0.1, low=0, high=1, level=0.95, n=1, split="none")
     records = tuple(
         Exit(
@@ -47,7 +47,9 @@ def cut_bundle(model: MultiExitModel, folder: Path) -> Bundle:
         )
         for e in exits
     )
-    return Bundle(folder, _manifest(model, units, records))
+    manifest = _manifest(model, units, records)
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    return Bundle(folder, manifest)
 
 
 def whole_bundle(model: MultiExitModel, folder: Path) -> Bundle:
@@ -56,28 +58,9 @@ def whole_bundle(model: MultiExitModel, folder: Path) -> Bundle:
     p = model.config.preprocessing
     shape = (1, p.channels, p.height, p.width)
     source, target = Tensor(name="pixels", shape=shape), Tensor(name="output", shape=(1, model.config.outputs))
-    unit = _unit(folder, "whole", "segment", model.backbone.depth, whole, torch.randn(shape), source, target)
+    plan = UnitPlan("whole", "segment", model.backbone.depth, whole, torch.randn(shape), source, target, "")
+    (unit,), _ = write_units([plan], None, folder, (), lambda _title, _parts: lambda: None)
     return Bundle(folder, _manifest(model, [unit], ()))
-
-
-def _unit(folder, name, kind, layer, module, example, source, target) -> Unit:  # type: ignore[no-untyped-def]
-    file = folder / "units" / f"{name}.onnx"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    exported = export_module(module, example, name, source.name, target.name)
-    file.write_bytes(exported.content)
-    return Unit(
-        name=name,
-        kind=kind,
-        layer=layer,
-        file=f"units/{name}.onnx",
-        sha256=sha256_file(file),
-        size_bytes=file.stat().st_size,
-        input=source,
-        output=target,
-        parameters=0,
-        flops=0,
-        dynamic_batch=exported.dynamic_batch,
-    )
 
 
 def _manifest(model: MultiExitModel, units: list[Unit], exits: tuple[Exit, ...]) -> Manifest:

@@ -23,8 +23,7 @@ from jetson.engines.tensorrt.layout import in_order
 from jetson.engines.tensorrt.target import check_runs_here, this_target
 from jetson.errors import BadInput, EngineError, MissingExtra, PathError
 from jetson.scheduling.paths import Paths
-from tests.bundles import replace_unit, tiny_bundle
-from tests.gpu.bundles import vit_bundle, with_half
+from tests.bundles import replace_unit, tiny_bundle, with_half
 from tests.gpu.conftest import open_gpu
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
@@ -81,7 +80,11 @@ def tiny(here, folder):
 def vit(here, folder):
     """A random ViT with early exits of several kinds, any batch, in both precisions, its engines built."""
     pytest.importorskip("torch")
-    bundle = vit_bundle(folder / "vit")
+    from benchmarks.models import cut_bundle, random_model
+    from toolkit.models.config import ARCHITECTURES, ExitConfig
+
+    exits = tuple(ExitConfig(layer=i, architecture=a) for i, a in enumerate(ARCHITECTURES, start=1))
+    bundle = cut_bundle(random_model("tiny", 32, 8, exits), folder / "vit", ("fp16",))
     return bundle, build_engines(bundle, here, folder / "vit-cache")
 
 

@@ -18,7 +18,7 @@ from jetson.scheduling.policy import Untimed
 from tests.bundles import tiny_bundle
 from tests.jetson.engines.tensorrt.fake_cuda import COPY_MS, UNIT_MS, FakeCuda
 from tests.jetson.engines.tensorrt.fake_tensorrt import plan
-from tests.jetson.engines.tensorrt.loaded import PIXELS, compare, index, loader
+from tests.jetson.engines.tensorrt.loaded import PIXELS, compare, index
 
 SHAPES = {
     "three segments": ((2, "mlp"), (2, "cnn-add"), (4, "vit"), (6, "head")),
@@ -26,17 +26,6 @@ SHAPES = {
     "four exits behind one layer": ((1, "mlp"), (1, "vit"), (1, "cnn-add"), (1, "resmlp"), (2, "head")),
     "twelve exits": (*((layer, "mlp") for layer in range(1, 12)), (12, "head")),
 }
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return tiny_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def make(tmp_path):
-    with loader(tmp_path) as load:
-        yield load
 
 
 @pytest.mark.parametrize("graphs", [True, False])

@@ -9,19 +9,7 @@ from jetson import Budget, Runtime
 from jetson.errors import EngineError, PathError
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.policy import Untimed
-from tests.bundles import tiny_bundle
-from tests.jetson.engines.tensorrt.loaded import PIXELS, compare, index, loader
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return tiny_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def make(tmp_path):
-    with loader(tmp_path) as load:
-        yield load
+from tests.jetson.engines.tensorrt.loaded import PIXELS, compare, index
 
 
 @pytest.mark.parametrize("how", ["refuses", "raises"])

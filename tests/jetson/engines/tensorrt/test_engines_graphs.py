@@ -9,18 +9,7 @@ import onnx
 import pytest
 
 from tests.bundles import replace_unit, tiny_bundle
-from tests.jetson.engines.tensorrt.loaded import PIXELS, compare, loader
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return tiny_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def make(tmp_path):
-    with loader(tmp_path) as load:
-        yield load
+from tests.jetson.engines.tensorrt.loaded import PIXELS, compare
 
 
 def wrong_replay(place):

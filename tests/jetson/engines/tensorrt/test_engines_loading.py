@@ -22,18 +22,7 @@ from jetson.scheduling.policy import Untimed
 from tests.bundles import replace_unit, tiny_bundle
 from tests.jetson.engines.tensorrt.fake_cuda import FakeCuda
 from tests.jetson.engines.tensorrt.fake_tensorrt import FakeTensorRT, plan
-from tests.jetson.engines.tensorrt.loaded import VERSION, compare, fill, loader, put
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return tiny_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def make(tmp_path):
-    with loader(tmp_path) as load:
-        yield load
+from tests.jetson.engines.tensorrt.loaded import VERSION, compare, fill, put
 
 
 def refuses(make, bundle, says, **options):
