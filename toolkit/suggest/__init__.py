@@ -1,0 +1,1 @@
+"""Advice: which exits to build, from what each is worth and what it costs."""
