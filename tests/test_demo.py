@@ -93,14 +93,15 @@ def test_report_renders_in_a_browser(demo_run: Demo) -> None:
 
 
 def test_commands_of_the_readme_run_as_printed(demo_run: Demo, tmp_path: Path) -> None:
-    """All but `pip install`; the checkpoint is the demo's, since the README trains with the demo's settings."""
+    """All but `pip install`; checkpoint and bundle are the demo's, made by the same commands with the same settings."""
     text = README.read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     commands = [line.split("#")[0].split() for block in blocks for line in block.splitlines() if line]
     ours = [words[1:] for words in commands if words[0] == "offramp"]
     assert [words[0] for words in ours] == ["train", "build", "info", "engines", "doctor", "profile", "run"]
     assert {words[0] for words in commands} == {"make", "pip", "offramp"}
-    shutil.copytree(demo_run[0] / "checkpoint", tmp_path / "checkpoint")
+    for name in ("checkpoint", "bundle"):
+        shutil.copytree(demo_run[0] / name, tmp_path / name)
     make_photos(tmp_path / "photos")
     for words in ours:
         done = offramp(*words, cwd=tmp_path)
