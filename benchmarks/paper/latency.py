@@ -1,0 +1,60 @@
+"""What every branch and every layer costs in ONNX Runtime: one bundle of all of them, measured interleaved."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.models import cut_bundle, whole_bundle
+from benchmarks.paired import compare
+from jetson.engines import load_engines
+from jetson.profiling.measure import Progress, measure
+from toolkit.models.multi_exit import MultiExitModel
+
+PAIRS = 60
+
+
+def latencies(model: MultiExitModel, threads: int, seconds: float, progress: Progress | None = None) -> dict[str, Any]:
+    """Export every unit and measure it.
+
+    Args:
+        model: with every branch after every layer; its weights do not matter.
+        threads: of ONNX Runtime.
+        seconds: of measuring; at least 20 rounds are made.
+        progress: told the share done.
+
+    Returns:
+        `units`: by name `ms` (median, p95 in the engine), `parameters`, `flops`; `boundary_ms`: what one of the cuts
+        costs, from the chain of all segments against the whole model in one engine, paired; `preprocess_ms`; `rounds`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = cut_bundle(model, Path(folder, "parts"))
+        profile = measure(bundle, threads=threads, rounds=10_000, seconds=seconds, warm_up=3, progress=progress)
+        parts = load_engines(bundle, threads=threads)
+        whole = load_engines(whole_bundle(model, Path(folder, "whole")), threads=threads)
+        path = [i for i, u in enumerate(bundle.manifest.units) if u.kind == "segment" or u.name == "head"]
+        pixels = np.random.default_rng(0).normal(size=parts.input.shape)
+        parts.input[...] = whole.input[...] = pixels
+        ratio = compare("chain / whole", lambda: parts.run_path(path), lambda: whole.run(0), PAIRS)
+        cuts = len(path) - 1
+    units = {
+        u.name: {
+            "ms": profile.units[u.name].host_ms.median,
+            "p95_ms": float(profile.units[u.name].host_ms.quantile(0.95)),
+            "parameters": u.parameters,
+            "flops": u.flops,
+        }
+        for u in bundle.manifest.units
+    }
+    return {
+        "units": units,
+        "boundary_ms": max(0.0, (ratio.ratio - 1) * ratio.base_ms / cuts),
+        "chain_over_whole": [ratio.low, ratio.ratio, ratio.high],
+        "whole_ms": ratio.base_ms,
+        "preprocess_ms": profile.preprocess_ms.median,
+        "rounds": profile.frames // (len(profile.exits) + 1),
+        "threads": threads,
+    }
