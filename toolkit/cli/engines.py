@@ -112,7 +112,7 @@ def find_target(name: str | None) -> tuple[Target, Api]:
         MissingExtra: there is no TensorRT for it.
     """
     from jetson.engines.tensorrt.api import load_api
-    from jetson.engines.tensorrt.target import check_runs_here, rtx_target
+    from jetson.engines.tensorrt.target import check_runs_here, device_target, rtx_target
 
     if name is not None and name != THIS_DEVICE:
         try:
@@ -133,23 +133,6 @@ def find_target(name: str | None) -> tuple[Target, Api]:
         ) from None
     check_runs_here(here, api)
     return here, api
-
-
-def device_target() -> Target:
-    """This device.
-
-    Raises:
-        MissingExtra: no package for CUDA is installed.
-        CudaError: there is no GPU.
-    """
-    from jetson.cuda import load_cuda
-    from jetson.engines.tensorrt.target import this_target
-
-    cuda = load_cuda()
-    try:
-        return this_target(cuda)
-    finally:
-        cuda.close()  # its context would take memory from the builds
 
 
 def _per_unit(bundle: Bundle, wanted: tuple[Precision, ...] | None) -> list[tuple[Precision, ...]]:

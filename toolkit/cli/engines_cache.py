@@ -23,7 +23,7 @@ class _Here:
 
     def __init__(self) -> None:
         from jetson.engines.tensorrt.api import PACKAGES, load_api
-        from toolkit.cli.engines import device_target
+        from jetson.engines.tensorrt.target import device_target
 
         self.versions: dict[str, str] = {}
         for package in PACKAGES:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from jetson.engines.tensorrt.choose import choose, rebuild
 from jetson.engines.tensorrt.lock import try_lock
 from jetson.engines.tensorrt.records import VERSION, Entry, Fingerprint, Found, Key, State, Target
 from jetson.engines.tensorrt.trust import FOLDER_MODE, distrust
@@ -90,10 +91,9 @@ class Cache:
                 damaged. The message says which, and the one command that builds it.
             StorageError: the cache's folder may hold what another user wrote, or cannot be read.
         """
-        from jetson.engines.tensorrt.choose import choose
-
         self._check_folder()
-        return choose(self, unit, unit_sha256, precision, package, version, target, bundle)
+        built = self.fingerprints(lambda f: (f.key.unit_sha256, f.key.precision) == (unit_sha256, precision))
+        return choose(built, self.folder, unit, precision, package, version, target, bundle)
 
     def read(self, entry: Entry, bundle: Path | None = None) -> bytes:
         """The engine's bytes, once their SHA-256 is the fingerprint's.
@@ -264,8 +264,6 @@ class Cache:
             raise self._damaged(entry, bundle, f"it cannot be read: {error.strerror or error}") from error
 
     def _damaged(self, entry: Entry, bundle: Path | None, why: str) -> EngineError:
-        from jetson.engines.tensorrt.choose import rebuild
-
         print_ = entry.fingerprint
         command = rebuild(print_.key.precision, print_.key.target, bundle)
         return EngineError(

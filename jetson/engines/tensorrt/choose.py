@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jetson.engines.tensorrt.records import Entry, Key, Target
 from jetson.errors import EngineError
 from jetson.manifest import Precision
-
-if TYPE_CHECKING:
-    from jetson.engines.tensorrt.cache import Cache
 
 
 def rebuild(precision: Precision, target: Target, bundle: Path | None) -> str:
@@ -27,20 +24,33 @@ def rebuild(precision: Precision, target: Target, bundle: Path | None) -> str:
 
 
 def choose(
-    cache: Cache,
+    built: Sequence[tuple[Entry, str]],
+    folder: Path,
     unit: str,
-    unit_sha256: str,
     precision: Precision,
     package: str,
     version: str,
     target: Target,
     bundle: Path | None,
 ) -> Entry:
-    """See `Cache.engine_for`."""
+    """See `Cache.engine_for`.
+
+    Args:
+        built: the unit's engines in this precision, each with what is wrong with it, if anything.
+        folder: of the cache, for messages.
+        unit: its name.
+        precision: that is wanted.
+        package: `tensorrt` or `tensorrt_rtx`.
+        version: of it.
+        target: this device.
+        bundle: where it lies, for messages.
+
+    Raises:
+        EngineError: none of them will do.
+    """
     command = rebuild(precision, target, bundle)
-    built = cache.fingerprints(lambda f: (f.key.unit_sha256, f.key.precision) == (unit_sha256, precision))
     if not built:
-        raise EngineError(f"unit {unit} has no engine in {precision} in {cache.folder}; build it: {command}")
+        raise EngineError(f"unit {unit} has no engine in {precision} in {folder}; build it: {command}")
     fitting = [(entry, why) for entry, why in built if not _difference(entry.fingerprint.key, package, version, target)]
     whole = [entry for entry, why in fitting if not why]
     if whole:

@@ -31,6 +31,22 @@ def rtx_targets(api: Api) -> dict[str, tuple[int, int]]:
     return {match[0].lower(): (int(match[1]), int(match[2])) for match in found if match}
 
 
+def device_target() -> Target:
+    """This device.
+
+    Raises:
+        MissingExtra: no package for CUDA is installed.
+        CudaError: there is no GPU.
+    """
+    from jetson.cuda import load_cuda
+
+    cuda = load_cuda()
+    try:
+        return this_target(cuda)
+    finally:
+        cuda.close()  # its context would take memory from the builds
+
+
 def rtx_target(name: str, api: Api) -> Target:
     """A named kind of RTX GPU.
 
