@@ -109,10 +109,10 @@ class Unit(Record, frozen=True, kw_only=True):
             if variant.precision == precision:
                 return variant
         have = ", ".join(v.precision for v in self.files)
-        raise BundleError(
-            f"unit {self.name} is in the bundle in {have} only; build it again with: "
-            f"offramp build CHECKPOINT --out BUNDLE --precision fp32,{precision}"
-        )
+        remedy = f"build it again with: offramp build CHECKPOINT --out BUNDLE --precision fp32,{precision}"
+        if precision == "int8":
+            remedy = "int8 cannot be built yet"
+        raise BundleError(f"unit {self.name} is in the bundle in {have} only; {remedy}")
 
 
 class Quality(Record, frozen=True, kw_only=True):
