@@ -20,7 +20,9 @@ from toolkit.training.dataset import Frames
 
 SPLITS = ("train", "calibration", "test")
 CHUNK = 50
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""Told the part, the images done and how many there are."""
+TELL = 1000
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class TokenStore:
                 for array, layer in zip(arrays, backbone.layers, strict=True):
                     tokens = layer(tokens)
                     array[start : chosen.stop] = tokens.clamp(-65504, 65504).numpy()
-            progress(chosen.stop, len(part))
+            if chosen.stop % TELL == 0 or chosen.stop == len(part):
+                progress(split, chosen.stop, len(part))
         with storage(self.folder):
             for layer, (array, file) in enumerate(zip(arrays, temporary, strict=True), start=1):
                 array.flush()

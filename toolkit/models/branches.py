@@ -172,17 +172,21 @@ class MixerLayer(nn.Module):
 
 
 class ResMLPBranch(nn.Module):
-    """ResMLP-EE: one ResMLP layer over all tokens, then their average."""
+    """ResMLP-EE: one ResMLP layer over all tokens, then their average.
+
+    A ResMLP layer normalises nothing, so the branch does it first: docs/decisions/0007-resmlp-norm.md has the figures.
+    """
 
     def __init__(self, tokens: TokenShape, outputs: int, hidden: int, layers: int) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(tokens.width)
         self.layers = nn.Sequential(*(ResMLPLayer(tokens, hidden) for _ in range(layers)))
         self.affine = Affine(tokens.width)
         self.output = nn.Linear(tokens.width, outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (batch, n, width) to outputs (batch, outputs)."""
-        return self.output(self.affine(self.layers(tokens)).mean(dim=1))
+        return self.output(self.affine(self.layers(self.norm(tokens))).mean(dim=1))
 
 
 class ResMLPLayer(nn.Module):
