@@ -1,0 +1,177 @@
+"""`python -m benchmarks.paper.plots FILE...`: quality against latency and against depth, one SVG for each experiment.
+
+The same results give the same bytes. Which results a picture shows is told by the SHA-256 in its description, so that
+one drawn from older results can be found out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.paper.summary import Exit, Summary, load
+from jetson.errors import OfframpError, missing_extra
+from jetson.files import sha256_file, write_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+LOOKS = (
+    ("#000000", "o"),
+    ("#e69f00", "s"),
+    ("#009e73", "^"),
+    ("#0072b2", "D"),
+    ("#d55e00", "v"),
+    ("#cc79a7", "P"),
+    ("#56b4e9", "X"),
+)
+"""Okabe and Ito's colours, one a branch, without yellow, which is hard to see on white."""
+SETTINGS = {
+    "svg.hashsalt": "offramp",  # else the ids are drawn by chance
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 5,
+    "errorbar.capsize": 0,
+}
+SIZE = (10.0, 5.0)
+"""Inches; the page shows it some 850 pixels wide."""
+PROBE = "#777777"
+FRONTIER = "#c8c8c8"
+
+
+def draw(summary: Summary, source: str) -> str:
+    """The picture as SVG.
+
+    Args:
+        summary: of one experiment.
+        source: SHA-256 of its file.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_extra("matplotlib", "bench") from None
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whoever runs this may have settings of their own
+        matplotlib.rcParams.update(SETTINGS)
+        figure = Figure(figsize=SIZE, layout="constrained", facecolor="white")
+        by_time, by_layer = figure.subplots(1, 2, sharey=True)
+        _against_latency(by_time, summary)
+        _against_layer(by_layer, summary)
+        # Those of both panels once; the frontier, drawn first to lie below, is named last.
+        marks = _marks(by_time) | _marks(by_layer)
+        marks["frontier"] = marks.pop("frontier")
+        figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=5, frameon=False)
+        stream = io.StringIO()
+        told = {"Date": None, "Creator": None, "Title": f"Offramp: {summary.name}", "Description": f"sha256 {source}"}
+        figure.savefig(stream, format="svg", metadata=told)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _against_latency(axes: Axes, summary: Summary) -> None:
+    steps = [(e.path_ms, _shown(summary, e.test.mean)) for e in summary.frontier]
+    axes.step(*zip(*steps, strict=True), where="post", color=FRONTIER, linewidth=5, label="frontier", zorder=1)
+    for branch, exits, look in _lines(summary):
+        _line(axes, summary, [e.path_ms for e in exits], exits, branch, look)
+    _head(axes, summary, summary.head.path_ms)
+    axes.set_xlabel("latency of the path to the exit, ms")
+    axes.set_xlim(left=0)
+    axes.set_ylabel("accuracy, %" if summary.higher_is_better else "mean absolute error (lower is better)")
+
+
+def _against_layer(axes: Axes, summary: Summary) -> None:
+    for branch, exits, look in _lines(summary):
+        _line(axes, summary, [e.layer for e in exits], exits, branch, look)
+    layers = sorted(summary.probe)
+    values = [_shown(summary, summary.probe[layer]) for layer in layers]
+    axes.plot(layers, values, color=PROBE, linestyle="--", linewidth=1.6, label="linear probe", zorder=4)
+    _head(axes, summary, summary.head.layer)
+    axes.set_xlabel("layer after which the exit lies")
+    axes.set_xticks(range(1, summary.head.layer + 1))
+
+
+def _lines(summary: Summary) -> list[tuple[str, list[Exit], tuple[str, str]]]:
+    """Of each branch its exits by layer, and how it looks."""
+    found = []
+    for index, branch in enumerate(summary.branches):
+        exits = [e for e in summary.exits if e.branch == branch]
+        found.append((branch.replace(":", " "), exits, LOOKS[index % len(LOOKS)]))
+    return found
+
+
+def _line(
+    axes: Axes, summary: Summary, places: Sequence[float], exits: list[Exit], label: str, look: tuple[str, str]
+) -> None:
+    colour, marker = look
+    values = [_shown(summary, e.test.mean) for e in exits]
+    spread = [_shown(summary, e.test.std or 0.0) for e in exits]
+    bars = spread if any(spread) else None
+    axes.errorbar(places, values, yerr=bars, color=colour, marker=marker, elinewidth=1.2, label=label, zorder=3)
+
+
+def _head(axes: Axes, summary: Summary, place: float) -> None:
+    scores = summary.head.test
+    value, spread = _shown(summary, scores.mean), scores.std and _shown(summary, scores.std)
+    axes.errorbar(
+        [place],
+        [value],
+        yerr=None if spread is None else [spread],
+        color="#000000",
+        marker="*",
+        markersize=13,
+        markeredgecolor="white",
+        linestyle="none",
+        elinewidth=1.2,
+        label="head",
+        zorder=5,
+    )
+
+
+def _marks(axes: Axes) -> dict[str, Any]:
+    """What the legend shows, by label: lines and marks without their error bars."""
+    handles, labels = axes.get_legend_handles_labels()
+    return {label: getattr(h, "lines", (h,))[0] for h, label in zip(handles, labels, strict=True)}
+
+
+def _shown(summary: Summary, value: float) -> float:
+    return 100 * value if summary.higher_is_better else value
+
+
+def picture(folder: Path, name: str) -> Path:
+    """Where an experiment's picture lies."""
+    return folder / f"frontier-{name}.svg"
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.paper.plots", description=__doc__)
+    parser.add_argument("results", type=Path, nargs="+", metavar="FILE", help="as benchmarks.paper wrote it")
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder of pictures, by default docs/images")
+    options = parser.parse_args(words)
+    try:
+        for file in options.results:
+            out = picture(options.out, file.stem)
+            write_file(out, draw(load(file), sha256_file(file)))
+            print(f"-> {out}")
+    except OfframpError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
