@@ -16,7 +16,7 @@ from toolkit.models.config import ExitConfig, ModelConfig
 from toolkit.models.multi_exit import MultiExitModel
 
 
-def random_model(size: str, image: int, patch: int, exits: tuple[ExitConfig, ...]) -> MultiExitModel:
+def random_model(size: str, image: int, patch: int, exits: tuple[ExitConfig, ...], depth: int = 12) -> MultiExitModel:
     """A ViT of a usual size with 10 classes and the given early exits."""
     torch.manual_seed(0)
     config = ModelConfig(
@@ -24,7 +24,7 @@ def random_model(size: str, image: int, patch: int, exits: tuple[ExitConfig, ...
         classes=tuple(map(str, range(10))),
         outputs=10,
         preprocessing=Preprocessing(height=image, width=image, channels=3, mean=(0.5,) * 3, std=(0.5,) * 3),
-        backbone=sized_backbone(size, (image, image), patch, 3),
+        backbone=sized_backbone(size, (image, image), patch, 3, depth),
         exits=exits,
     )
     return MultiExitModel(config).eval()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import time
@@ -19,6 +18,8 @@ from typing import Any
 import msgspec
 import torch
 
+from benchmarks.command import one_line
+from benchmarks.workers import spread_out
 from jetson.files import write_file
 from toolkit.models.checkpoint import TRAINING
 from toolkit.models.record import Strategy, TrainingRecord
@@ -50,12 +51,11 @@ def main() -> None:
     options = parser.parse_args()
     todo = [(case, seed, options) for seed in options.seeds for case in CASES]
     began, runs = time.monotonic(), []
-    with multiprocessing.get_context("spawn").Pool(min(options.jobs, len(todo)), torch.set_num_threads, (1,)) as pool:
-        for number, run in enumerate(pool.imap(_run, todo), start=1):
-            runs.append(run)
-            left = (time.monotonic() - began) / number * (len(todo) - number) / 60
-            scores = ", ".join(f"{name} {value:.4f}" for name, value in run["test"].items())
-            print(f"{number}/{len(todo)} {run['case']} seed {run['seed']}: {scores}; {left:.0f} min left", flush=True)
+    for number, run in enumerate(spread_out(_run, todo, options.jobs), start=1):
+        runs.append(run)
+        left = (time.monotonic() - began) / number * (len(todo) - number) / 60
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in run["test"].items())
+        print(f"{number}/{len(todo)} {run['case']} seed {run['seed']}: {scores}; {left:.0f} min left", flush=True)
     settings = {k: v for k, v in vars(options).items() if k not in ("work", "out", "jobs")}
     machine = {"processor": platform.machine(), "torch": torch.__version__}
     write_file(options.out, json.dumps({"settings": settings, "machine": machine, "runs": runs}, indent=1) + "\n")
@@ -90,4 +90,4 @@ def _run(task: tuple[str, int, argparse.Namespace]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    one_line(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.command import one_line
 from benchmarks.paper.latency import latencies
 from benchmarks.paper.probe import probe
 from benchmarks.paper.runs import Bench, Experiment, train_all
@@ -92,4 +93,4 @@ def _mean_error(bench: Bench) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    one_line(main)

@@ -34,7 +34,11 @@ def probe(store: TokenStore, layer: int) -> dict[str, float]:
     scaled = {s: scaler.transform(x) for s, x in parts.items()}
     found: list[dict[str, float]] = []
     for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=2000, tol=1e-3) if classify else Ridge(alpha=1 / strength, solver="svd")
+        model = (
+            LogisticRegression(C=strength, max_iter=2000, tol=1e-3)
+            if classify
+            else Ridge(alpha=1 / strength, solver="svd")
+        )
         model.fit(scaled["train"], targets["train"])
         scores = {s: _score(classify, model.predict(scaled[s]), targets[s]) for s in ("calibration", "test")}
         found.append({**scores, "strength": strength})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 
 from benchmarks.paper.tokens import TokenStore
 from benchmarks.paper.train import Recipe, metric, objective, outputs_of, train_branch
+from benchmarks.workers import spread_out
 from jetson.files import write_file
 from toolkit import data as data_sets
 from toolkit.models.backbone import Head
@@ -98,19 +98,16 @@ class Bench:
 
 
 def train_all(bench: Bench, seeds: list[int], jobs: int) -> list[Facts]:
-    """Every exit with every seed, on `jobs` processes of one thread each, with a line for each and the time left."""
+    """Every exit with every seed, on worker processes of one thread each, with a line for each and the time left."""
     wanted = [(seed, index) for seed in seeds for index in range(len(bench.exits))]
     todo = [pair for pair in wanted if not bench.done(*pair)]
     if len(todo) < len(wanted):
         print(f"{len(wanted) - len(todo)} of {len(wanted)} runs are done already", flush=True)
-    if todo:
-        began = time.monotonic()
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(min(jobs, len(todo)), _set_up, (bench.experiment,)) as pool:
-            for number, run in enumerate(pool.imap_unordered(_work, todo), start=1):
-                left = (time.monotonic() - began) / number * (len(todo) - number) / 60
-                what = f"{run['exit']} seed {run['seed']}: {run['test']:.4f} in {run['seconds']:.0f} s"
-                print(f"{number}/{len(todo)} {what}; {left:.0f} min left", flush=True)
+    began = time.monotonic()
+    for number, run in enumerate(spread_out(_work, todo, jobs, _set_up, (bench.experiment,)), start=1):
+        left = (time.monotonic() - began) / number * (len(todo) - number) / 60
+        what = f"{run['exit']} seed {run['seed']}: {run['test']:.4f} in {run['seconds']:.0f} s"
+        print(f"{number}/{len(todo)} {what}; {left:.0f} min left", flush=True)
     return [bench.run(*pair) for pair in wanted]
 
 
@@ -120,7 +117,6 @@ _bench: Bench | None = None
 
 def _set_up(experiment: Experiment) -> None:
     global _bench
-    torch.set_num_threads(1)
     _bench = Bench(experiment)
 
 

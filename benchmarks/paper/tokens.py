@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from toolkit.training.dataset import Frames
 
 SPLITS = ("train", "calibration", "test")
 CHUNK = 50
+HALF = 65504.0
+"""The largest number in half precision."""
 Progress = Callable[[str, int, int], None]
 """Told the part, the images done and how many there are."""
 TELL = 1000
@@ -33,15 +36,15 @@ class Tokens:
     targets: Tensor
 
     def load(self) -> np.ndarray:
-        """Float16, (images, tokens, width), mapped rather than read."""
-        return np.load(self.file, mmap_mode="r")
+        """Float16, (images, tokens, width): mapped, so worker processes share the pages; writing changes no file."""
+        return np.load(self.file, mmap_mode="c")
 
 
 class TokenStore:
     """A folder of tokens: for each part and layer one array. What is there is not computed again."""
 
     def __init__(self, folder: Path, model: MultiExitModel, data: DataSet) -> None:
-        """Name the folder.
+        """Name the folder; only layers with an exit are stored.
 
         Args:
             folder: for these tokens alone.
@@ -52,7 +55,7 @@ class TokenStore:
             BadInput: the folder holds the tokens of another backbone or other data.
         """
         self.folder, self.model, self.data = folder, model.eval(), data
-        self.depth = model.backbone.depth
+        self.layers = sorted({e.layer for e in model.exits})
         found, here = folder / "tokens.json", json.dumps(self._facts(), indent=1) + "\n"
         with storage(folder):
             if found.exists() and found.read_text() != here:
@@ -68,30 +71,44 @@ class TokenStore:
 
     def compute(self, progress: Progress) -> None:
         """Run the backbone over every part whose tokens are not all there."""
-        for split in SPLITS:
-            if not all(self.at(split, layer).file.exists() for layer in range(1, self.depth + 1)):
-                self._compute(split, progress)
+        missing = [s for s in SPLITS if not all(self.at(s, layer).file.exists() for layer in self.layers)]
+        shape = self.model.backbone.tokens
+        images = sum(len(self.data.part(split)) for split in missing)
+        needed = 2 * images * shape.count * shape.width * len(self.layers)
+        with storage(self.folder):
+            free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise BadInput(
+                f"{self.folder}: the tokens take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; name another "
+                "folder with --work, fewer --layers or a smaller --image-size"
+            )
+        for split in missing:
+            self._compute(split, progress)
 
     def _compute(self, split: str, progress: Progress) -> None:
         part, backbone = self.data.part(split), self.model.backbone
         frames = Frames(part, self.model.config.preprocessing)
         shape = (len(part), backbone.tokens.count, backbone.tokens.width)
-        temporary = [self.folder / f".{split}-{layer:02}.part" for layer in range(1, self.depth + 1)]
+        temporary = {layer: self.folder / f".{split}-{layer:02}.part" for layer in self.layers}
         with storage(self.folder):
-            arrays = [np.lib.format.open_memmap(f, mode="w+", dtype=np.float16, shape=shape) for f in temporary]
+            arrays = {
+                layer: np.lib.format.open_memmap(f, mode="w+", dtype=np.float16, shape=shape)
+                for layer, f in temporary.items()
+            }
         for start in range(0, len(part), CHUNK):
             chosen = range(start, min(start + CHUNK, len(part)))
             with torch.inference_mode():
                 tokens = backbone.stem(frames.__getitems__(chosen)[0])
-                for array, layer in zip(arrays, backbone.layers, strict=True):
+                for number, layer in enumerate(backbone.layers, start=1):
                     tokens = layer(tokens)
-                    array[start : chosen.stop] = tokens.clamp(-65504, 65504).numpy()
+                    if number in arrays:
+                        arrays[number][start : chosen.stop] = tokens.clamp(-HALF, HALF).numpy()
             if chosen.stop % TELL == 0 or chosen.stop == len(part):
                 progress(split, chosen.stop, len(part))
         with storage(self.folder):
-            for layer, (array, file) in enumerate(zip(arrays, temporary, strict=True), start=1):
+            for layer, array in arrays.items():
                 array.flush()
-                file.replace(self.at(split, layer).file)
+                temporary[layer].replace(self.at(split, layer).file)
 
     def _facts(self) -> dict[str, object]:
         """What decides the tokens: the backbone's weights, the preprocessing, the images."""

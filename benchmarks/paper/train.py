@@ -64,7 +64,7 @@ def train_branch(
         Seconds it took.
     """
     began = time.perf_counter()
-    array = torch.from_numpy(np.array(tokens.load()))
+    array = torch.from_numpy(tokens.load())
     targets, count = tokens.targets, len(tokens.targets)
     batch = min(recipe.batch_size, count)
     steps = recipe.epochs * (count // batch)

@@ -17,7 +17,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from jetson.errors import BadInput, OfframpError
+from benchmarks.command import one_line
+from jetson.errors import BadInput
 from jetson.files import new_folder, storage
 
 FOLDER = "deepforest/data/"
@@ -46,7 +47,7 @@ def make(wheel: Path, out: Path) -> dict[str, list[int]]:
         try:
             with zipfile.ZipFile(wheel) as archive:
                 return {part: _part(archive, names, step, folder / part) for part, (names, step) in PARTS.items()}
-        except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
+        except (zipfile.BadZipFile, KeyError, ValueError, ElementTree.ParseError) as error:
             raise BadInput(f"{wheel}: not the wheel of deepforest 2.1.0 ({error})") from None
 
 
@@ -93,10 +94,7 @@ def main() -> None:
     parser.add_argument("wheel", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
-    try:
-        found = make(options.wheel, options.out)
-    except OfframpError as error:
-        parser.exit(2, f"{error}\n")
+    found = make(options.wheel, options.out)
     for part, counts in found.items():
         print(
             f"{part}: {len(counts)} tiles with {min(counts)} to {max(counts)} trees, {np.mean(counts):.2f} on average"
@@ -105,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    one_line(main)

@@ -77,7 +77,7 @@ PARAMETERS = {
     "cnn-project": NORM + 2 * D * D + D + CONVOLUTIONS + C * H + H + H * OUT + OUT,
     "vit": 2 * NORM + 3 * (D * D + D) + D * D + D + ALONG + NORM + D * D + D + LAST,
     "mlp-mixer": 2 * NORM + N * 16 + 16 + 16 * N + N + ALONG + NORM + LAST,
-    "resmlp": 2 * NORM + N * N + N + ALONG + 2 * D + NORM + LAST,
+    "resmlp": 3 * NORM + N * N + N + ALONG + 2 * D + NORM + LAST,
 }
 MULTIPLY_ADDS = {
     "mlp": D * D + D * OUT,

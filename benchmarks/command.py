@@ -1,0 +1,20 @@
+"""How the programs here end: a mistake is one line and exit code 2, failed work 1, Ctrl-C 130."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from jetson.errors import BadInput, OfframpError
+
+
+def one_line(main: Callable[[], None]) -> None:
+    """Run a program's main function."""
+    try:
+        main()
+    except OfframpError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2 if isinstance(error, BadInput) else 1)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        sys.exit(130)
