@@ -20,7 +20,8 @@ HOST = [
 REPORT = ["plotly>=6.0", "jinja2>=3.1"]
 RTX = ["tensorrt-rtx>=1.3; sys_platform != 'darwin'"]
 CUDA = ["cuda-bindings>=12.6; sys_platform != 'darwin'"]
-TEST = [*HOST, *REPORT, *RTX, *CUDA, "pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
+BENCH = ["matplotlib>=3.9"]
+TEST = [*HOST, *REPORT, *RTX, *CUDA, *BENCH, "pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
 
 setup(
     name="offramp",
@@ -41,6 +42,7 @@ setup(
         "cuda": CUDA,
         "jetson": ["pycuda>=2024.1", *IMAGES],
         "report": REPORT,
+        "bench": BENCH,
         "test": TEST,
         "dev": [*TEST, "ruff>=0.9", "mypy>=1.14", "pre-commit>=4.0"],
     },

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.paper.advice FILE --out OUT`: results of the paper's experiment as `offramp suggest` reads them.
+"""`python -m benchmarks.paper.advice FILE --out OUT`: results of the experiment as `offramp suggest` reads them.
 
 Qualities are those of the calibration part, because the advice decides on them (docs/decisions/0002). A layer's time is
 that of its segment; where a segment spans several layers its time is split evenly among them.
@@ -39,9 +39,7 @@ def results_of(summary: Summary) -> Results:
     """What advice needs of an experiment."""
 
     def result(exit_: Exit) -> ExitResult:
-        return ExitResult(
-            name=exit_.name, layer=exit_.layer, quality=exit_.calibration.mean, branch_ms=exit_.unit.ms
-        )
+        return ExitResult(name=exit_.name, layer=exit_.layer, quality=exit_.calibration.mean, branch_ms=exit_.unit.ms)
 
     return Results(
         task=summary.recorded.task,

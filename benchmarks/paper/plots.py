@@ -34,6 +34,7 @@ LOOKS = (
 SETTINGS = {
     "svg.hashsalt": "offramp",  # else the ids are drawn by chance
     "svg.fonttype": "none",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

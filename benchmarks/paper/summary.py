@@ -13,71 +13,13 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Literal
 
-import msgspec
-
+from benchmarks.paper.recorded import Latency, Recorded, Run, Unit, read
 from jetson.errors import BadInput
-from jetson.files import storage
 from toolkit.models.config import HEAD
 from toolkit.suggest.choose import Candidate, Depth
-
-
-@dataclass(frozen=True)
-class Run:
-    """One trained branch. Scores are accuracies or mean absolute errors."""
-
-    layer: int
-    architecture: str
-    seed: int
-    calibration: float
-    test: float
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A linear probe's scores."""
-
-    calibration: float
-    test: float
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What one engine costs: median and 95 % quantile of its time, and its size."""
-
-    ms: float
-    p95_ms: float
-    parameters: int
-    flops: int
-
-
-@dataclass(frozen=True)
-class Latency:
-    """What was measured on one machine."""
-
-    units: dict[str, Unit]
-    boundary_ms: float
-    whole_ms: float
-    preprocess_ms: float
-    rounds: int
-    threads: int
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """The file, as far as tables and plots need it; other keys are passed over."""
-
-    settings: dict[str, Any]
-    data: dict[str, str | int]
-    task: Literal["classification", "regression"]
-    mean_error: float | None
-    machine: dict[str, str]
-    runs: tuple[Run, ...]
-    probe: dict[str, Probe]
-    latency: Latency | None
 
 
 @dataclass(frozen=True)
@@ -173,14 +115,8 @@ def load(file: Path) -> Summary:
         BadInput: not such a file, or one that lacks something.
         StorageError: it cannot be read.
     """
-    with storage(file, "read"):
-        content = file.read_bytes()
     try:
-        recorded = msgspec.json.decode(content, type=Recorded)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{file}: not the results of benchmarks.paper ({error})") from None
-    try:
-        return summarise(file.stem, recorded)
+        return summarise(file.stem, read(file))
     except _Lacking as error:
         raise BadInput(f"{file}: {error}") from None
 
@@ -190,51 +126,38 @@ class _Lacking(Exception):
 
 
 def summarise(name: str, recorded: Recorded) -> Summary:
-    """Join runs and latencies."""
+    """Join runs, probes and latencies."""
     latency = recorded.latency
     if latency is None:
         raise _Lacking("holds no latency; make it again without --latency-seconds 0")
     if recorded.task == "regression" and recorded.mean_error is None:
         raise _Lacking("holds no mean_error, the error of always answering the mean")
     specs = {str(spec).partition(":")[0]: str(spec) for spec in recorded.settings.get("branches", ())}
-    heads = {r.layer for r in recorded.runs if r.architecture == HEAD}
-    last = max((r.layer for r in recorded.runs), default=0)
-    if heads != {last}:
-        raise _Lacking("holds no runs of one head after the last layer")
-    ends = sorted({r.layer for r in recorded.runs})
+    groups = _by_exit(recorded.runs, [*specs, HEAD])
+    ends = list(dict.fromkeys(layer for layer, _ in groups))
     segments = [_unit(latency, f"segment-{number}") for number in range(1, len(ends) + 1)]
-    if f"segment-{len(ends) + 1}" in latency.units or ends[0] < 1:
+    if f"segment-{len(ends) + 1}" in latency.units:
         raise _Lacking(f"its segments do not end at the layers that have exits ({', '.join(map(str, ends))})")
+    if missing := [str(end) for end in ends if str(end) not in recorded.probe]:
+        raise _Lacking(f"holds no linear probe after layer {', '.join(missing)}")
     depth = Depth(_per_layer((s.ms for s in segments), ends), latency.boundary_ms, latency.preprocess_ms)
-    flops_to = {end: sum(s.flops for s in segments[: number + 1]) for number, end in enumerate(ends)}
-    groups: dict[tuple[int, int, str], list[Run]] = {}
-    order = [*specs, HEAD]
-    for run in recorded.runs:
-        if run.architecture not in order:
-            raise _Lacking(f"settings.branches does not have {run.architecture}")
-        groups.setdefault((run.layer, order.index(run.architecture), run.architecture), []).append(run)
-    seeds = {tuple(sorted(r.seed for r in runs)) for runs in groups.values()}
-    if len(seeds) > 1:
-        raise _Lacking("its exits were not all trained with the same seeds")
+    flops_to = dict(zip(ends, accumulate(s.flops for s in segments), strict=True))
 
     def exit_of(layer: int, architecture: str, runs: list[Run]) -> Exit:
         unit = _unit(latency, HEAD if architecture == HEAD else f"branch-{layer}-{architecture}")
-        spec = specs.get(architecture, architecture)
+        branch = specs.get(architecture, architecture)
         return Exit(
-            name=f"{layer}:{spec}",
+            name=f"{layer}:{branch}",
             layer=layer,
-            branch=spec,
+            branch=branch,
             calibration=Scores(tuple(r.calibration for r in runs)),
             test=Scores(tuple(r.test for r in runs)),
             unit=unit,
-            path_ms=depth.latency_ms(Candidate(spec, layer, 0.0, unit.ms), 1),
+            path_ms=depth.latency_ms(Candidate(branch, layer, 0.0, unit.ms), 1),
             path_flops=flops_to[layer] + unit.flops,
         )
 
-    *exits, head = (exit_of(layer, name, runs) for (layer, _, name), runs in sorted(groups.items()))
-    found = {int(layer): probe.test for layer, probe in recorded.probe.items() if layer.isdecimal()}
-    if missing := [str(end) for end in ends if end not in found]:
-        raise _Lacking(f"holds no linear probe after layer {', '.join(missing)}")
+    *exits, head = (exit_of(*place, runs) for place, runs in groups.items())
     return Summary(
         name=name,
         recorded=recorded,
@@ -244,9 +167,24 @@ def summarise(name: str, recorded: Recorded) -> Summary:
         depth=depth,
         layer_flops=_per_layer((s.flops for s in segments), ends),
         branches=tuple(specs.values()),
-        seeds=len(seeds.pop()),
-        probe=found,
+        seeds=len(head.test.values),
+        probe={end: recorded.probe[str(end)].test for end in ends},
     )
+
+
+def _by_exit(runs: Iterable[Run], order: list[str]) -> dict[tuple[int, str], list[Run]]:
+    """The runs of each exit by layer and architecture: shallow ones first, within a layer as in `order`."""
+    groups: dict[tuple[int, str], list[Run]] = {}
+    for run in runs:
+        if run.architecture not in order or run.layer < 1:
+            raise _Lacking(f"settings.branches does not have what its runs trained: {run.layer}:{run.architecture}")
+        groups.setdefault((run.layer, run.architecture), []).append(run)
+    places = sorted(groups, key=lambda place: (place[0], order.index(place[1])))
+    if [place[1] == HEAD for place in places] != [False] * (len(places) - 1) + [True]:
+        raise _Lacking("holds no runs of one head after the last layer")
+    if len({tuple(sorted(r.seed for r in found)) for found in groups.values()}) > 1:
+        raise _Lacking("its exits were not all trained with the same seeds")
+    return {place: groups[place] for place in places}
 
 
 def _per_layer(segments: Iterable[float], ends: list[int]) -> tuple[float, ...]:

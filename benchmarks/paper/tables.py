@@ -39,7 +39,7 @@ class Words:
 
     def caption(self, summary: Summary) -> str:
         """What the figures are."""
-        images = f"{summary.recorded.data['test']:,} test images"
+        images = f"{summary.recorded.data.test:,} test images"
         over = f"mean ± standard deviation over {summary.seeds} seeds" if summary.seeds > 1 else "one seed"
         if self.classify:
             return f"Accuracy in % on {images}, {over}."
@@ -76,7 +76,7 @@ def quality(summary: Summary) -> str:
 def cost(summary: Summary) -> str:
     """What branches, head and backbone cost."""
     latency, depth = summary.latency, summary.depth
-    layer = statistics.median(depth.layer_ms)
+    layer, layer_flops = statistics.median(depth.layer_ms), statistics.median(summary.layer_flops)
     rows = []
     for branch in (*summary.branches, summary.head.branch):
         units = [e.unit for e in summary.all_exits if e.branch == branch]
@@ -95,10 +95,10 @@ def cost(summary: Summary) -> str:
         )
     threads = f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
     caption = (
-        f"ONNX Runtime, {threads}, {summary.recorded.machine['processor']}, {latency.rounds:,} rounds. Medians of one "
+        f"ONNX Runtime, {threads}, {summary.recorded.machine.processor}, {latency.rounds:,} rounds. Medians of one "
         "unit's time, over the layers that it was put after, and the range of these medians. One FLOP is an addition "
         f"or a multiplication. A layer of the backbone takes {layer:.3f} ms (median over the layers) and "
-        f"{significant(statistics.median(summary.layer_flops) / 1e6)} MFLOPs; preprocessing {depth.fixed_ms:.3f} ms, a boundary "
+        f"{significant(layer_flops / 1e6)} MFLOPs; preprocessing {depth.fixed_ms:.3f} ms, a boundary "
         f"{depth.boundary_ms:.3f} ms. The path to the head sums to {summary.head.path_ms:.2f} ms; the whole model "
         f"in one engine, without preprocessing, took {latency.whole_ms:.2f} ms."
     )
@@ -137,10 +137,8 @@ def probe(summary: Summary) -> str:
     for place, layer, exit_ in places:
         if exit_ is not None:
             linear = summary.probe[layer]
-            difference = words.value(exit_.test.mean - linear, "+")
-            rows.append(
-                [f"{place}, layer {layer}", f"`{exit_.name}`", words.scores(exit_.test), words.value(linear), difference]
-            )
+            figures = (words.scores(exit_.test), words.value(linear), words.value(exit_.test.mean - linear, "+"))
+            rows.append([f"{place}, layer {layer}", f"`{exit_.name}`", *figures])
     caption = (
         f"{words.caption(summary)} The probe is a {'logistic' if words.classify else 'ridge'} regression on the class "
         "token and the mean patch token, fitted on the same images. The early exit is the best at its layer on the "
