@@ -15,8 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import strategies_table as strategies
 from benchmarks.paper import tables as paper
-from benchmarks.paper.summary import load
+from benchmarks.paper.options import options
+from benchmarks.paper.summary import Summary, load
 from jetson.errors import BadInput, OfframpError
 from jetson.files import storage, write_file
 from toolkit.models.config import ARCHITECTURES
@@ -26,6 +28,8 @@ PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "benchmarks" / "results"
 EXPERIMENTS = {"cifar10": "cifar10:FILE", "counting": "counting", "trees": "FOLDER"}
 """Of each of the paper's experiments what to give as --data."""
+WIDTHS = ("narrow", "wide")
+"""The first experiment again, with narrower and wider branches."""
 DEFAULTS = {
     "image_size": 56,
     "limit": None,
@@ -53,7 +57,11 @@ def commands(table: str, made: str) -> str:
 
 def paper_command(name: str, settings: dict[str, Any]) -> str:
     """The command that makes an experiment's raw data, with the options that are not the defaults."""
-    words = ["python -m benchmarks.paper", f"--data {EXPERIMENTS[name]}", "--backbone DIRECTORY"]
+    words = [
+        "python -m benchmarks.paper",
+        f"--data {EXPERIMENTS.get(name, EXPERIMENTS['cifar10'])}",
+        "--backbone DIRECTORY",
+    ]
     for key, value in settings.items():
         if value is not None and value != DEFAULTS.get(key):
             values = value if isinstance(value, list) else [value]
@@ -63,18 +71,36 @@ def paper_command(name: str, settings: dict[str, Any]) -> str:
 
 def paper_table(name: str, part: str, results: Path) -> str:
     """One table of one of the paper's experiments."""
-    file = results / f"{name}.json"
-    with storage(file, "read"):
-        if not file.exists():
-            raise BadInput(f"{file} is not there; make it with: {paper_command(name, {})}")
-    summary = load(file)
+    summary = _summary(name, results)
     line = commands(f"{name}-{part}", paper_command(name, summary.recorded.settings))
     return f"{line}\n\n{paper.TABLES[part](summary)}"
 
 
+def _summary(name: str, results: Path) -> Summary:
+    file = results / f"{name}.json"
+    with storage(file, "read"):
+        if not file.exists():
+            raise BadInput(f"{file} is not there; make it with: {paper_command(name, {})}")
+    return load(file)
+
+
+def options_table(results: Path) -> str:
+    """Branches in three widths, of three experiments on the same data."""
+    summaries = [_summary(name, results) for name in ("cifar10", *WIDTHS)]
+    made = "` and `".join(paper_command(s.name, s.recorded.settings) for s in summaries[1:])
+    return f"{commands('cifar10-options', made)}\n\n{options(summaries[0], summaries[1:])}"
+
+
+def strategies_table(results: Path) -> str:
+    """The training strategies side by side."""
+    recorded = strategies.read(results / "strategies.json")
+    line = commands("strategies", strategies.command(recorded.settings))
+    return f"{line}\n\n{strategies.table(recorded)}"
+
+
 REGISTRY: dict[str, Make] = {
     f"{name}-{part}": partial(paper_table, name, part) for name in EXPERIMENTS for part in paper.TABLES
-}
+} | {"cifar10-options": options_table, "strategies": strategies_table}
 """Every table there is. One made from other results is one more entry."""
 
 BLOCK = re.compile(r"<!-- begin: (?P<name>[\w-]+) -->\n(?P<text>.*?)<!-- end: (?P=name) -->", re.DOTALL)

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from benchmarks import tables
+from benchmarks import strategies_table, tables
+from benchmarks.paper import tables as paper
 from benchmarks.paper.summary import load
 from jetson.errors import BadInput
 from tests.benchmarks.results import made_up, write
@@ -115,7 +116,8 @@ def test_a_page_that_cannot_be_is_one_line(place, capsys, page, words, says):
 
 
 def test_every_table_begins_with_its_commands(place):
-    made = {name: tables.REGISTRY[name](place / "results") for name in tables.REGISTRY if "trees" not in name}
+    names = [f"{experiment}-{part}" for experiment in ("cifar10", "counting") for part in paper.TABLES]
+    made = {name: tables.REGISTRY[name](place / "results") for name in names}
     assert len(made) == 10
     for name, text in made.items():
         first, empty, *_ = text.splitlines()
@@ -210,3 +212,51 @@ def test_docs_results_has_every_table_of_the_registry():
 def test_nothing_makes_a_block_without_results(tmp_path):
     with pytest.raises(BadInput, match="make it with"):
         tables.REGISTRY["trees-cost"](tmp_path)
+
+
+def test_widths_are_compared_on_what_all_have(place):
+    results = place / "results"
+    write(results, "cifar10", made_up(branches=("mlp", "cnn-add"), seeds=(0, 1)))
+    write(results, "narrow", made_up(1, branches=("mlp:hidden=8", "cnn-add:channels=4"), layers=(1, 3), seeds=(1,)))
+    write(results, "wide", made_up(2, branches=("mlp:hidden=99", "cnn-add:channels=64"), layers=(1, 3), seeds=(0, 1)))
+    text = tables.REGISTRY["cifar10-options"](results)
+    header, _, *rows = cells(text)
+    assert header[-2:] == ["after layer 1", "after layer 3"] and "over the seed 1;" in text
+    assert sorted(row[0] for row in rows) == sorted(
+        ["mlp `*`", "mlp hidden=8", "mlp hidden=99", "cnn-add `*`", "cnn-add channels=4", "cnn-add channels=64"]
+    )
+    runs = made_up(1, branches=("mlp:hidden=8", "cnn-add:channels=4"), layers=(1, 3), seeds=(1,))["runs"]
+    score = next(r["test"] for r in runs if (r["layer"], r["architecture"]) == (3, "mlp"))
+    assert next(row for row in rows if row[0] == "mlp hidden=8")[-1] == f"{100 * score:.1f}"
+    for name in ("narrow", "wide"):
+        assert f"--layers 1 3 --seeds {1 if name == 'narrow' else '0 1'} --work WORK" in text
+
+
+def test_widths_that_share_nothing_are_one_line(place):
+    results = place / "results"
+    write(results, "narrow", made_up(layers=(2,), seeds=(7,)))
+    write(results, "wide", made_up(layers=(2,)))
+    with pytest.raises(BadInput, match="no layer or seed is in all of them"):
+        tables.REGISTRY["cifar10-options"](results)
+
+
+def test_strategies_have_a_row_each(place):
+    runs = [
+        {"case": case, "seed": seed, "test": {"2:mlp": 0.5 + 0.1 * seed, "4:head": 0.75}, "n": 50, "seconds": 10}
+        | {"epochs": {"b": 2, "a": 1}}
+        for seed in (0, 1)
+        for case in ("end-to-end", "layer-wise")
+    ]
+    write(place / "results", "strategies", {"settings": {"data": "d", "seeds": [0, 1]}, "runs": runs})
+    text = tables.REGISTRY["strategies"](place / "results")
+    header, _, *rows = cells(text)
+    assert header == ["strategy", "epochs of each phase", "`2:mlp`", "`4:head`", "seconds"]
+    assert rows == [[case, "1 a, 2 b", "55.0 ± 7.1", "75.0 ± 0.0", "10"] for case in ("end-to-end", "layer-wise")]
+    assert "`python -m benchmarks.strategies --data d --seeds 0 1 --work WORK" in text
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"settings": {}, "runs": []}', '{"settings": {}, "runs": [1]}'])
+def test_other_files_are_no_strategies(tmp_path, content):
+    (tmp_path / "strategies.json").write_text(content)
+    with pytest.raises(BadInput, match=r"strategies\.json"):
+        strategies_table.read(tmp_path / "strategies.json")
