@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from jetson.decode import decode_manifest
 from jetson.errors import BundleError
 from jetson.files import sha256_file, storage
-from jetson.manifest import Manifest, Precision, Unit, Variant, decode_manifest
+from jetson.manifest import Manifest, Precision, Unit, Variant
 
 MANIFEST = "manifest.json"
 

@@ -1,40 +1,40 @@
-"""The manifest of a bundle: its records, and the rules they keep between them.
-
-Format and versions are documented in docs/reference/bundle.md. Decoding is strict: an unknown key is an error that
-names it, and a newer format version is refused before anything else is looked at.
-"""
+"""The manifest of a bundle: its records. Format and versions are documented in docs/reference/bundle.md."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
-import math
-from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
+from jetson.beliefs import Interval, Joint, Posterior, Reliability
 from jetson.errors import BundleError
+from jetson.record import Record
 
 FORMAT = "offramp-bundle"
-VERSION = 2
-READABLE = (1, 2)
-"""Version 1 knew one precision a unit; a unit without variants is just that."""
+VERSION = 3
+READABLE = (1, 2, 3)
+"""Version 1 knew one precision a unit; version 2 neither int8 nor what an exit's answer says of the others. What they
+lack is optional, so they are read as they are."""
 
 Task = Literal["classification", "regression"]
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "int8-fp16"]
+"""int8: weights and inputs of matrix products and convolutions, the rest in fp32, for a CPU; int8-fp16: the rest in
+fp16, for TensorRT."""
+FALLBACKS: dict[Precision, tuple[Precision, ...]] = {
+    "fp32": (),
+    "fp16": ("fp32",),
+    "int8": ("fp32",),
+    "int8-fp16": ("fp16", "fp32"),
+}
+"""What a unit runs in when it is not there in the precision that is asked of all."""
 Metric = Literal["accuracy", "mean_absolute_error"]
 METRICS: dict[Task, Metric] = {"classification": "accuracy", "regression": "mean_absolute_error"}
 BATCH = "batch"
 """Name of the dimension, in the graph of a unit, that may be any number of frames."""
 MAX_ELEMENTS = 1 << 28
 """No tensor between units is larger; a damaged shape would ask for all memory."""
-Demand = Callable[[bool, str], None]
-
-
-class Record(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Base of everything kept on disk: immutable, and strict about its keys."""
 
 
 class Tensor(Record, frozen=True, kw_only=True):
@@ -109,10 +109,7 @@ class Unit(Record, frozen=True, kw_only=True):
             if variant.precision == precision:
                 return variant
         have = ", ".join(v.precision for v in self.files)
-        remedy = f"build it again with: offramp build CHECKPOINT --out BUNDLE --precision fp32,{precision}"
-        if precision == "int8":
-            remedy = "int8 cannot be built yet"
-        raise BundleError(f"unit {self.name} is in the bundle in {have} only; {remedy}")
+        raise BundleError(f"unit {self.name} is in the bundle in {have} only; {_remedy(precision)}")
 
 
 class Quality(Record, frozen=True, kw_only=True):
@@ -125,6 +122,8 @@ class Quality(Record, frozen=True, kw_only=True):
     level: float
     n: int
     split: str
+    per_class: tuple[float, ...] | None = None
+    """Share of each class's frames that are answered rightly; None in regression, -1 for a class without frames."""
 
 
 class Exit(Record, frozen=True, kw_only=True):
@@ -141,8 +140,41 @@ class Exit(Record, frozen=True, kw_only=True):
     """Logits are divided by this before the softmax; None for regression."""
     max_difference: float
     """Largest absolute difference between the chained units and PyTorch on the parity frames."""
-    differences: dict[Precision, float] = {}
+    differences: dict[Precision, float] = msgspec.field(default_factory=dict)
     """The same for the units' variants, all of one precision."""
+    variant_quality: dict[Precision, tuple[Quality, ...]] = msgspec.field(default_factory=dict)
+    """What the exit is worth in a precision, on the same splits as `quality`."""
+    posterior: Posterior | None = None
+    """How sure its answer may be; the temperature alone says it when None. Classification only."""
+    interval: Interval | None = None
+    """Regression: how far off its answer may be."""
+    reliability: tuple[Reliability, ...] = ()
+    """Whether the posterior holds what it says, on `select` and on `test`."""
+
+
+class Kept(Record, frozen=True, kw_only=True):
+    """A unit that does not run in int8, and why."""
+
+    unit: str
+    precision: Precision
+    """What it runs in instead."""
+    reason: str
+
+
+class Quantisation(Record, frozen=True, kw_only=True):
+    """How the int8 units came to be."""
+
+    method: str
+    """Of the activations' ranges: minmax, percentile, entropy or mse."""
+    frames: int
+    """That the ranges were taken from."""
+    data: str
+    """Which data."""
+    sha256: str
+    """Of these frames and their targets."""
+    max_drop: float
+    """The gate: no exit may lose more; accuracy in shares, or a share of the error."""
+    kept: tuple[Kept, ...] = ()
 
 
 class Split(Record, frozen=True, kw_only=True):
@@ -165,7 +197,7 @@ class Parity(Record, frozen=True, kw_only=True):
     frames: int
     tolerance: float
     split: str
-    tolerances: dict[Precision, float] = {}
+    tolerances: dict[Precision, float] = msgspec.field(default_factory=dict)
     """Of the units' variants, by precision."""
 
 
@@ -191,6 +223,10 @@ class Manifest(Record, frozen=True, kw_only=True):
     units: tuple[Unit, ...]
     exits: tuple[Exit, ...]
     parity: Parity
+    joint: Joint | None = None
+    quantisation: Quantisation | None = None
+    plan: tuple[Precision, ...] | None = None
+    """What each unit runs in when nobody says, chosen by measured latency; None leaves it to the engine."""
     build: str
     """Hash of everything that shaped the bundle; a second build of the same input stops here."""
     provenance: Provenance
@@ -213,6 +249,26 @@ class Manifest(Record, frozen=True, kw_only=True):
         )
 
     @property
+    def offered(self) -> tuple[Precision, ...]:
+        """The precisions that at least one unit has; `nearest` says what the others run in then."""
+        return tuple(dict.fromkeys(v.precision for u in self.units for v in u.files))
+
+    def nearest(self, precision: Precision) -> tuple[Precision, ...]:
+        """What each unit runs in when one precision is asked of all: that, or the first of its `FALLBACKS` it has.
+
+        Raises:
+            BundleError: no unit has it, or one has nothing that could take its place.
+        """
+        if precision not in self.offered:
+            raise BundleError(f"the bundle is in {', '.join(self.offered)} only; {_remedy(precision)}")
+        found: list[Precision] = []
+        for unit in self.units:
+            have = [v.precision for v in unit.files]
+            fitting = [p for p in (precision, *FALLBACKS[precision]) if p in have]
+            found.append(fitting[0] if fitting else unit.at(precision).precision)
+        return tuple(found)
+
+    @property
     def identity(self) -> str:
         """`identity_at` the units' own precisions."""
         return self.identity_at([u.precision for u in self.units])
@@ -232,116 +288,5 @@ class Manifest(Record, frozen=True, kw_only=True):
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def decode_manifest(content: bytes, where: str) -> Manifest:
-    """Read and check a manifest.
-
-    Args:
-        content: the bytes of manifest.json.
-        where: its path, for messages.
-
-    Raises:
-        BundleError: not JSON, another format, a newer version, an unknown key, or records that contradict each other.
-    """
-    try:
-        head = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(f"{where}: not valid JSON ({error}); the file is damaged, build or copy it again") from None
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise BundleError(f"{where}: not the manifest of an Offramp bundle")
-    version = head.get("version")
-    if isinstance(version, int) and version > VERSION:
-        raise BundleError(
-            f"{where}: format version {version} is newer than this Offramp reads ({VERSION}); upgrade offramp here"
-        )
-    if version not in READABLE:
-        raise BundleError(f"{where}: format version {version!r} is not one this Offramp reads ({VERSION})")
-    try:
-        manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.ValidationError as error:
-        raise BundleError(f"{where}: {error}") from None
-    _check(manifest, where)
-    return msgspec.structs.replace(manifest, version=VERSION)
-
-
-def _check(manifest: Manifest, where: str) -> None:
-    def demand(holds: bool, what: str) -> None:
-        if not holds:
-            raise BundleError(f"{where}: {what}")
-
-    names = [u.name for u in manifest.units]
-    demand(len(set(names)) == len(names), "two units have the same name")
-    segments = manifest.segments
-    demand(bool(segments) and bool(manifest.exits), "a bundle needs at least one segment and one exit")
-    for unit in manifest.units:
-        _check_unit(unit, demand)
-    layers = [s.layer for s in segments]
-    demand(layers == sorted(set(layers)), "the segments are not in the order of their layers")
-    for before, after in itertools.pairwise(segments):
-        demand(_fits(before, after), f"{after.name} does not fit behind {before.name}")
-    _check_preprocessing(manifest, demand)
-    for exit_ in manifest.exits:
-        _check_exit(manifest, exit_, demand)
-    order = [e.layer for e in manifest.exits]
-    demand(order == sorted(order), "the exits are not in the order of their layers")
-    demand(order[-1] == layers[-1], "the last segment leads to no exit")
-    demand(len({e.name for e in manifest.exits}) == len(manifest.exits), "two exits have the same name")
-    branches = sorted(u.name for u in manifest.units if u.kind == "branch")
-    demand(branches == sorted(e.units[-1] for e in manifest.exits), "branches and exits are not one to one")
-    if manifest.task == "classification":
-        classes = manifest.classes or ()
-        demand(len(classes) == manifest.outputs, "the number of classes is not the number of outputs")
-
-
-def _check_unit(unit: Unit, demand: Demand) -> None:
-    for variant in unit.files:
-        path = PurePosixPath(variant.file)
-        inside = not path.is_absolute() and ".." not in path.parts and bool(path.parts)
-        inside = inside and not set(variant.file) & set("\\\0")
-        demand(inside, f"the file {variant.file!r} of unit {unit.name} leaves the bundle")
-        demand(_is_sha256(variant.sha256), f"the hash of unit {unit.name} is not a SHA-256")
-    found = [v.precision for v in unit.files]
-    demand(len(set(found)) == len(found), f"unit {unit.name} is there twice in one precision")
-    for shape in (unit.input.shape, unit.output.shape):
-        possible = bool(shape) and min(shape) > 0 and math.prod(shape) <= MAX_ELEMENTS
-        demand(possible, f"unit {unit.name} has an impossible shape")
-
-
-def _fits(before: Unit, after: Unit) -> bool:
-    """Whether one unit reads what the other writes; names differ."""
-    return (before.output.shape, before.output.dtype) == (after.input.shape, after.input.dtype)
-
-
-def _check_preprocessing(manifest: Manifest, demand: Demand) -> None:
-    p = manifest.preprocessing
-    demand(min(p.height, p.width, p.channels) > 0, "the preprocessing has an empty shape")
-    demand(len(p.mean) == len(p.std) == p.channels, "mean and std need one value per channel")
-    usable = all(abs(m) <= 1e6 for m in p.mean) and all(1e-6 <= s <= 1e6 for s in p.std)
-    demand(usable, "mean or std is not usable")
-    first = manifest.segments[0].input
-    fits = first.shape == (1, p.channels, p.height, p.width) and first.dtype == "float32"
-    demand(fits, "the first segment does not take what the preprocessing makes")
-
-
-def _check_exit(manifest: Manifest, exit_: Exit, demand: Demand) -> None:
-    names = {u.name for u in manifest.units}
-    demand(bool(exit_.units) and set(exit_.units) <= names, f"exit {exit_.name} names a unit that is not there")
-    branch = manifest.unit(exit_.units[-1])
-    demand(branch.kind == "branch", f"exit {exit_.name} does not end in a branch")
-    before = tuple(s.name for s in manifest.segments if s.layer <= exit_.layer)
-    demand(exit_.units[:-1] == before and bool(before), f"exit {exit_.name} does not run the segments up to its layer")
-    last = manifest.unit(before[-1])
-    demand(last.layer == branch.layer == exit_.layer, f"exit {exit_.name}: its layer is not its branch's and segment's")
-    demand(_fits(last, branch), f"branch {branch.name} does not fit behind {last.name}")
-    demand(branch.output.shape == (1, manifest.outputs), f"{branch.name} does not give {manifest.outputs} outputs")
-    demand(bool(exit_.quality), f"exit {exit_.name} has no quality")
-    metric = METRICS[manifest.task]
-    demand(all(q.metric == metric for q in exit_.quality), f"the quality of exit {exit_.name} is not its {metric}")
-    if manifest.task == "classification":
-        usable = exit_.temperature is not None and 1e-3 <= exit_.temperature <= 1e3
-        demand(usable, f"the temperature of exit {exit_.name} is not a number between 0.001 and 1000")
-    else:
-        demand(exit_.temperature is None, f"exit {exit_.name} has a temperature, which regression does not know")
-
-
-def _is_sha256(text: str) -> bool:
-    return len(text) == 64 and all(c in "0123456789abcdef" for c in text)
+def _remedy(precision: Precision) -> str:
+    return f"build it again with: offramp build CHECKPOINT --out BUNDLE --precision fp32,{precision}"

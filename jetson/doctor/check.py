@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from jetson.manifest import Record
+from jetson.record import Record
 
 State = Literal["ok", "warning", "missing", "not here"]
 """`missing` is needed and can be had; `not here` is neither needed here nor a fault."""

@@ -13,7 +13,7 @@ import msgspec
 
 from jetson.doctor.machine import Machine, Running, plain
 from jetson.errors import CudaError, MissingExtra, first_line
-from jetson.manifest import Record
+from jetson.record import Record
 
 MARK = "offramp-doctor "
 """Begins the one line that counts; libraries print what they like beside it."""

@@ -9,9 +9,10 @@ import msgspec
 
 from jetson.bundle import Bundle
 from jetson.errors import ProfileError
-from jetson.manifest import Manifest, Precision, Record
+from jetson.manifest import Manifest, Precision
 from jetson.profiling.device import this_device
 from jetson.profiling.profile import EngineInfo, LatencyProfile
+from jetson.record import Record
 
 
 def check_profile(profile: LatencyProfile, bundle: Bundle) -> None:

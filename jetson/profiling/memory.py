@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jetson.manifest import Record
+from jetson.record import Record
 
 
 class UnitMemory(Record, frozen=True, kw_only=True):

@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from jetson.errors import ProfileError
 from jetson.files import storage, write_file
-from jetson.manifest import Precision, Record
+from jetson.manifest import Precision
 from jetson.profiling.memory import MemoryUse
+from jetson.record import Record
 
 FORMAT = "offramp-profile"
 VERSION = 2

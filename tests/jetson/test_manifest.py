@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from jetson.bundle import Bundle
+from jetson.decode import decode_manifest
 from jetson.errors import BundleError, OfframpError
-from jetson.manifest import METRICS, decode_manifest
+from jetson.manifest import METRICS
 from tests.bundles import edit_manifest, tiny_bundle, with_half
 
 
@@ -60,7 +61,7 @@ def test_a_manifest_survives_the_way_to_disk_and_back(content):
         (b'{"format": "offramp-bundle"}', "format version None is not one"),
         (b'{"format": "offramp-bundle", "version": 0}', "format version 0 is not one"),
         (b'{"format": "offramp-bundle", "version": "2"}', "format version '2' is not one"),
-        (b'{"format": "offramp-bundle", "version": 3}', "format version 3 is newer .* upgrade"),
+        (b'{"format": "offramp-bundle", "version": 4}', "format version 4 is newer .* upgrade"),
         (b'{"format": "offramp-bundle", "version": 123456789012345678901234567890}', "is newer"),
         (b'{"format": "offramp-bundle", "version": true}', "Expected `int`, got `bool`|missing required"),
     ],
@@ -71,7 +72,7 @@ def test_what_is_no_manifest_is_one_line(content, says):
 
 def test_a_newer_version_is_refused_before_its_keys_are_looked_at(content):
     data = json.loads(content) | {"version": 3, "energy": 1}
-    refuses(json.dumps(data).encode(), "format version 3 is newer than this Offramp reads")
+    refuses(json.dumps(data).encode(), "format version 4 is newer than this Offramp reads")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from jetson.errors import ModelError, StorageError, first_line
 from jetson.files import new_folder, storage, write_file
-from jetson.manifest import Record
+from jetson.record import Record
 from toolkit.models.config import ModelConfig
 from toolkit.models.multi_exit import MultiExitModel
 from toolkit.models.record import TrainingRecord

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from jetson.errors import ModelError
-from jetson.manifest import Preprocessing, Record, Task
+from jetson.manifest import Preprocessing, Task
+from jetson.record import Record
 
 ARCHITECTURES = ("mlp", "cnn-ignore", "cnn-add", "cnn-project", "vit", "mlp-mixer", "resmlp")
 OPTIONS = {

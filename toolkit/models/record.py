@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from jetson.manifest import DataRecord, Metric, Record
+from jetson.manifest import DataRecord, Metric
+from jetson.record import Record
 
 Strategy = Literal["end-to-end", "classifier-wise", "layer-wise"]
 

@@ -12,9 +12,10 @@ import msgspec
 from jetson.bundle import MANIFEST, Bundle
 from jetson.errors import BadInput, ProfileError
 from jetson.files import storage
-from jetson.manifest import Exit, Manifest, Record, Task
+from jetson.manifest import Exit, Manifest, Task
 from jetson.profiling.check import speaks_of
 from jetson.profiling.profile import LatencyProfile
+from jetson.record import Record
 from toolkit.suggest.choose import Candidate, Depth
 
 FORMAT = "offramp-results"

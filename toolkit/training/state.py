@@ -19,7 +19,7 @@ from torch import Tensor
 
 from jetson.errors import ModelError
 from jetson.files import storage, write_file
-from jetson.manifest import Record
+from jetson.record import Record
 from toolkit.models.checkpoint import STATE, decode_record, fill
 from toolkit.models.config import ModelConfig
 from toolkit.models.multi_exit import MultiExitModel

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jetson.manifest import Record
+from jetson.record import Record
 
 KEPT_LINES = 12
 REPORT_EVERY_S = 0.1

@@ -9,7 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from jetson.manifest import Precision, Record
+from jetson.manifest import Precision
+from jetson.record import Record
 
 FORMAT = "offramp-engine"
 VERSION = 1
