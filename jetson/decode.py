@@ -78,8 +78,7 @@ def _check(manifest: Manifest, where: str) -> None:
         classes = manifest.classes or ()
         demand(len(classes) == manifest.outputs, "the number of classes is not the number of outputs")
     _check_joint(manifest, demand)
-    plan = manifest.plan
-    if plan is not None:
+    for plan in manifest.plans.values():
         there = len(plan) == len(manifest.units) and all(
             p in [v.precision for v in u.files] for p, u in zip(plan, manifest.units, strict=True)
         )

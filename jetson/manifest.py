@@ -225,8 +225,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     parity: Parity
     joint: Joint | None = None
     quantisation: Quantisation | None = None
-    plan: tuple[Precision, ...] | None = None
-    """What each unit runs in when nobody says, chosen by measured latency; None leaves it to the engine."""
+    plans: dict[str, tuple[Precision, ...]] = msgspec.field(default_factory=dict)
+    """By engine what each unit runs in when nobody says, chosen by measured latency; else `default_precisions` says."""
     build: str
     """Hash of everything that shaped the bundle; a second build of the same input stops here."""
     provenance: Provenance

@@ -103,7 +103,7 @@ class Runtime:
         if not 0.0 < level < 1.0:
             raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
         units = opened.manifest.units
-        precisions = None if precision is None else [precision] * len(units)
+        precisions = None if precision is None else list(opened.manifest.nearest(precision))
         if loaded is not None:
             check_profile(loaded, opened)
             engine = engine or loaded.engine.name

@@ -227,7 +227,7 @@ def _judge(
     frames = data.calibration.head(settings.parity_frames)
 
     def compare(precision: Precision) -> list[float]:
-        with contextlib.closing(load_engines(bundle, precisions=[precision] * len(manifest.units))) as engines:
+        with contextlib.closing(load_engines(bundle, precisions=manifest.nearest(precision))) as engines:
             done = begin(f"parity with PyTorch in {precision}", len(frames.images))
             return check_parity(checkpoint.model, bundle, engines, frames.images, done)
 

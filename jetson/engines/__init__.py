@@ -97,9 +97,14 @@ def load_engines(
 
 
 def default_precisions(bundle: Bundle, name: str) -> tuple[Precision, ...]:
-    """What an engine runs when nobody says: half precision on a GPU where every unit has it, else each unit's own."""
+    """What an engine runs when nobody says.
+
+    The bundle's plan where it has one for this engine; else half precision on a GPU where every unit has it; else each
+    unit's own.
+    """
     manifest = bundle.manifest
+    if name in manifest.plans:
+        return manifest.plans[name]
     if name == "tensorrt" and "fp16" in manifest.precisions:
-        half: Precision = "fp16"
-        return (half,) * len(manifest.units)
+        return manifest.nearest("fp16")
     return tuple(u.precision for u in manifest.units)

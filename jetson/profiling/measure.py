@@ -64,7 +64,7 @@ def measure(
     height, width = frame or (manifest.preprocessing.height, manifest.preprocessing.width)
     if not (1 <= height <= MAX_EDGE and 1 <= width <= MAX_EDGE):
         raise BadInput(f"a frame of {height}x{width} cannot be measured")
-    precisions = None if precision is None else [precision] * len(manifest.units)
+    precisions = None if precision is None else manifest.nearest(precision)
     engines = load_engines(opened, engine, threads, precisions)
     paths = Paths.of(manifest)
     runtime = Runtime(opened, engines, EveryExit(paths))

@@ -140,7 +140,8 @@ def _per_unit(bundle: Bundle, wanted: tuple[Precision, ...] | None) -> list[tupl
 
     if wanted is None:
         return [(p,) for p in default_precisions(bundle, "tensorrt")]
-    return [wanted] * len(bundle.manifest.units)
+    chosen = zip(*(bundle.manifest.nearest(precision) for precision in wanted), strict=True)
+    return [tuple(dict.fromkeys(unit)) for unit in chosen]
 
 
 def describe(outcomes: Sequence[Outcome], target: Target, api: Api, cache: Cache) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jetson.engines.tensorrt.layout import Layout
 from jetson.errors import CudaError, EngineError
 from jetson.manifest import Precision
 
-TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "fp16": 1e-3, "int8": 1e-3}
+TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "fp16": 1e-3, "int8": 1e-3, "int8-fp16": 1e-3}
 """Largest difference allowed between replay and plain path, as a share of the plain path's largest output.
 
 A graph launches the very kernels of the plain path, so the outputs are expected to be equal bit for bit. Some kernels

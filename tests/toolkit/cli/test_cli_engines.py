@@ -151,7 +151,7 @@ def test_words_that_cannot_be_used(here, capsys, words, says):
         (["--target", ""], "does not build for ; it knows"),
         (
             ["--target", "sm86", "--precision", "fp16"],
-            "unit segment-1 is in the bundle in fp32 only; build it again with",
+            "the bundle is in fp32 only; build it again with",
         ),
         (
             ["--target", "sm86", "--max-batch", "2"],
