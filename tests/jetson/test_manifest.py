@@ -259,5 +259,5 @@ def test_each_choice_of_precisions_has_an_identity(tmp_path):
     mixed = manifest.identity_at(["fp16", *["fp32"] * (len(manifest.units) - 1)])
     assert full == manifest.identity and len({full, half, mixed}) == 3
     assert tiny_bundle(tmp_path / "plain").manifest.identity == full, "a variant that does not run changes nothing"
-    with pytest.raises(BundleError, match="in fp32, fp16 only; build it again with: .* fp32,int8"):
+    with pytest.raises(BundleError, match=r"in fp32, fp16 only; build it again with: .* fp32,int8"):
         manifest.identity_at(["int8"] * len(manifest.units))
