@@ -28,8 +28,8 @@ PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "benchmarks" / "results"
 EXPERIMENTS = {"cifar10": "cifar10:FILE", "counting": "counting", "trees": "FOLDER"}
 """Of each of the paper's experiments what to give as --data."""
-WIDTHS = ("narrow", "wide")
-"""The first experiment again, with narrower and wider branches."""
+WIDTHS = ("half", "quarter")
+"""The first experiment again, with branches half and a quarter as wide."""
 DEFAULTS = {
     "image_size": 56,
     "limit": None,

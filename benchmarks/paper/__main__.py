@@ -64,9 +64,14 @@ def main() -> None:
         print(f"linear probe after layer {layer}: {probes[str(layer)]['test']:.4f}", flush=True)
     cost = None
     if options.latency_seconds:
+        key = hashlib.sha256(f"{settings.exits} {data.outputs}".encode()).hexdigest()[:16]
+        units = options.work / f"units-{key}"
+        print(
+            f"latency: exporting every unit into {units}, then {options.latency_seconds:g} s of measuring", flush=True
+        )
         cost = bench.kept(
-            f"latency-{options.threads}-{hashlib.sha256(settings.exits.encode()).hexdigest()[:16]}",
-            lambda: latencies(model, options.threads, options.latency_seconds),
+            f"latency-{options.threads}-{key}",
+            lambda: latencies(model, options.threads, options.latency_seconds, units),
         )
     results = {
         "settings": {k: v for k, v in vars(options).items() if k not in ("work", "out", "data", "backbone", "jobs")},

@@ -1,4 +1,4 @@
-"""One table over three experiments: what a branch gains or loses when it is made half or twice as wide."""
+"""One table over three experiments: what a branch gains or loses when it is made half or a quarter as wide."""
 
 from __future__ import annotations
 

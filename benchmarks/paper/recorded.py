@@ -21,6 +21,8 @@ class Run:
     seed: int
     calibration: float
     test: float
+    seconds: float
+    """That its training took, on one core."""
 
 
 @dataclass(frozen=True)

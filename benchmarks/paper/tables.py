@@ -69,7 +69,13 @@ def quality(summary: Summary) -> str:
         ]
         for layer in layers
     ]
-    caption = f"{words.caption(summary)} Bold: no other exit is as quick and better, or as good and quicker."
+    runs = summary.recorded.runs
+    minutes = sum(run.seconds for run in runs) / 60
+    caption = (
+        f"{words.caption(summary)} Bold: no other exit is as quick and better, or as good and quicker. "
+        f"The {len(runs):,} trainings on {summary.recorded.data.train:,} images each took {minutes:.0f} minutes of one "
+        "core."
+    )
     return f"{caption}\n\n{rows_of(['after layer', *map(_named, branches), 'linear probe'], rows)}"
 
 
