@@ -36,6 +36,7 @@ DEFAULTS = {
     "branches": list(ARCHITECTURES),
     "layers": list(range(1, 12)),
     "seeds": [0, 1, 2],
+    "repeat_layers": None,
     "epochs": 4,
     "latency_seconds": 120.0,
     "threads": 1,

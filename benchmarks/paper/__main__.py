@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--branches", nargs="+", default=list(ARCHITECTURES), help="BRANCH[:OPTION=NUMBER...]")
     parser.add_argument("--layers", type=int, nargs="+", default=list(range(1, 12)))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--repeat-layers", type=int, nargs="+", help="seeds but the first only here [default: all]")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes of one thread each")
     parser.add_argument("--latency-seconds", type=float, default=120.0, help="0: latency is not measured")
@@ -56,8 +57,8 @@ def main() -> None:
     model, data = bench.plan.model, bench.plan.data
     print("\n".join(bench.plan.notes), flush=True)
     bench.store.compute(lambda part, done, of: print(f"tokens of {part}: {done} of {of} images", flush=True))
-    found = train_all(bench, options.seeds, options.jobs)
     layers = sorted({e.layer for e in model.exits})
+    found = train_all(bench, options.seeds, {*(options.repeat_layers or layers), layers[-1]}, options.jobs)
     probes = {}
     for layer in layers:
         probes[str(layer)] = bench.kept(f"probe-{layer:02}", lambda layer=layer: probe(bench.store, layer))

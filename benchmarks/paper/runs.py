@@ -97,9 +97,21 @@ class Bench:
         return {**facts, **scores, "seconds": round(seconds, 2), "parameters": parameters(branch)}
 
 
-def train_all(bench: Bench, seeds: list[int], jobs: int) -> list[Facts]:
-    """Every exit with every seed, on worker processes of one thread each, with a line for each and the time left."""
-    wanted = [(seed, index) for seed in seeds for index in range(len(bench.exits))]
+def train_all(bench: Bench, seeds: list[int], repeated: set[int], jobs: int) -> list[Facts]:
+    """Every exit, on worker processes of one thread each, with a line for each and the time left.
+
+    Args:
+        bench: what to train.
+        seeds: the first for every exit, the others for those after `repeated` layers.
+        repeated: layers.
+        jobs: processes.
+    """
+    wanted = [
+        (seed, index)
+        for seed in seeds
+        for index, exit_ in enumerate(bench.exits)
+        if seed == seeds[0] or exit_.layer in repeated
+    ]
     todo = [pair for pair in wanted if not bench.done(*pair)]
     if len(todo) < len(wanted):
         print(f"{len(wanted) - len(todo)} of {len(wanted)} runs are done already", flush=True)

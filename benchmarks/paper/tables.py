@@ -41,6 +41,8 @@ class Words:
         """What the figures are."""
         images = f"{summary.recorded.data.test:,} test images"
         over = f"mean ± standard deviation over {summary.seeds} seeds" if summary.seeds > 1 else "one seed"
+        if len({len(e.test.values) for e in summary.all_exits}) > 1:
+            over += " where a ± stands, else one"
         if self.classify:
             return f"Accuracy in % on {images}, {over}."
         always = self.value(no_answer(summary))

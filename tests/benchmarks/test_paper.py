@@ -52,6 +52,16 @@ def test_every_exit_and_seed_is_trained_once_and_kept(tmp_path, monkeypatch, cap
     again = run(monkeypatch, tmp_path, "--branches", "mlp", "cnn-add:channels=16", "--seeds", "0", "1")
     assert again["runs"] == found["runs"], "seconds included: nothing was trained anew"
     assert "6 of 6 runs are done already" in capsys.readouterr().out
+    some = run(
+        *(monkeypatch, tmp_path, "--branches", "mlp", "cnn-add:channels=16", "--seeds", "0", "1"),
+        *("--repeat-layers", "12"),
+    )
+    assert [(r["exit"], r["seed"]) for r in some["runs"]] == [
+        ("2:mlp", 0),
+        ("2:cnn-add", 0),
+        ("12:head", 0),
+        ("12:head", 1),
+    ]
     wide = run(monkeypatch, tmp_path, "--branches", "cnn-add:channels=24", "--seeds", "0")
     assert wide["runs"][0]["parameters"] != found["runs"][1]["parameters"], "another branch option is another run"
 

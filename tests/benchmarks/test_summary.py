@@ -7,6 +7,7 @@ import statistics
 import pytest
 
 from benchmarks.paper.summary import load
+from benchmarks.paper.tables import quality
 from jetson.errors import BadInput, StorageError
 from tests.benchmarks.results import made_up, write
 
@@ -96,6 +97,12 @@ def head_too_early(raw):
             run["layer"] = 2
 
 
+def other_seeds(raw):
+    for run in raw["runs"]:
+        if run["exit"] == "1:mlp":
+            run["seed"] += 7
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -106,7 +113,7 @@ def head_too_early(raw):
         (without("probe", "3"), "holds no linear probe after layer 3"),
         (without("data", "test"), "missing required field `test`"),
         (without("settings", "branches"), "settings.branches does not have what its runs trained: 1:mlp"),
-        (without("runs", 0), "not all trained with the same seeds"),
+        (other_seeds, "no seed is there that all its exits were trained with"),
         (lambda raw: raw.update(runs=[]), "holds no runs of one head after the last layer"),
         (lambda raw: raw.update(runs=[r for r in raw["runs"] if r["architecture"] != "head"]), "holds no runs of one"),
         (head_too_early, "holds no runs of one head after the last layer"),
@@ -137,3 +144,12 @@ def test_no_results_at_all(tmp_path, content):
         load(tmp_path / "x.json")
     with pytest.raises(StorageError):
         load(tmp_path / "absent.json")
+
+
+def test_further_seeds_may_be_there_of_some_exits_only(tmp_path):
+    raw = made_up(seeds=(0, 1))
+    raw["runs"] = [r for r in raw["runs"] if r["seed"] == 0 or r["layer"] in (2, 4)]
+    found = load(write(tmp_path, "cifar10", raw))
+    counts = {e.layer: len(e.test.values) for e in found.all_exits}
+    assert counts == {1: 1, 2: 2, 3: 1, 4: 2}
+    assert "where a ± stands, else one" in quality(found)
