@@ -10,10 +10,12 @@ from jetson.manifest import Quality
 
 LEVEL = 0.95
 RESAMPLES = 2000
+CLASS_DIGITS = 5
+"""Of a class's share; a manifest may hold a thousand classes for every exit and split."""
 
 
 def accuracy(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], split: str) -> Quality:
-    """Share of frames whose largest logit is the label's, with a Wilson interval.
+    """Share of frames whose largest logit is the label's, with a Wilson interval, and each class's own share.
 
     Args:
         logits: (n, classes).
@@ -32,7 +34,10 @@ def accuracy(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], spl
         raise DataError(f"the {split} split is empty; an exit's quality needs held-out data")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise DataError(f"the {split} split has labels outside 0..{logits.shape[1] - 1}")
-    right = int((logits.argmax(axis=1) == labels).sum())
+    hits = logits.argmax(axis=1) == labels
+    right = int(hits.sum())
+    frames = np.bincount(labels, minlength=logits.shape[1])
+    recall = np.where(frames > 0, np.bincount(labels, hits, logits.shape[1]) / np.maximum(frames, 1), -1.0)
     interval = binomtest(right, n).proportion_ci(LEVEL, "wilson")
     return Quality(
         metric="accuracy",
@@ -42,6 +47,7 @@ def accuracy(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], spl
         level=LEVEL,
         n=n,
         split=split,
+        per_class=tuple(round(float(r), CLASS_DIGITS) for r in recall),
     )
 
 

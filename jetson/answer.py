@@ -39,7 +39,8 @@ class Answer:
     value: tuple[float, ...] | None
     """The values in regression, None in classification."""
     confidence: float | None
-    """Probability of the class after temperature scaling; None in regression."""
+    """Probability that the class is right, given this exit's scores and the answer that was in hand before it; of a
+    bundle without posteriors, the class's softmax at the exit's temperature. None in regression."""
     elapsed_ms: float
     """From the call of `infer` to the answer."""
     budget_ms: float | None

@@ -37,11 +37,15 @@ class Reliability(Record, frozen=True, kw_only=True):
 class Posterior(Record, frozen=True, kw_only=True):
     """The probability that an exit's answer is right, given its score and what the answer in hand led to believe.
 
-    With s the largest probability of the softmax at the exit's temperature, p the posterior of the answer in hand and
-    a = 1 where both name the same class, else 0:
+    With s the largest probability of the softmax at the exit's temperature and p the posterior of the answer in hand:
 
-        logit(posterior) = bias + score * logit(s)                                    with no answer in hand
-        logit(posterior) = bias + score * logit(s) + before * logit(p) + agrees * a   with one
+        logit(posterior) = bias + score * logit(s)                                      with no answer in hand
+        logit(posterior) = bias + score * logit(s) + agrees + before * logit(p)         it named the same class
+        logit(posterior) = bias + score * logit(s)          - before * logit(p)         it named another class
+
+    The sign turns because two answers that differ are not both right: the surer the other was, the less this one may
+    be. Probabilities are kept 1e-6 from 0 and 1. jetson/confidence.py computes it; `score` and `before` are never
+    negative.
     """
 
     alone: tuple[float, float]
@@ -69,7 +73,7 @@ class Joint(Record, frozen=True, kw_only=True):
 
     split: str
     edges: tuple[tuple[float, ...], ...]
-    """[exit j]: ascending inner edges; one more bucket than edges."""
+    """[exit j]: ascending inner edges; one more bucket than edges. What lies on an edge is in the bucket above it."""
     n: tuple[tuple[int, ...], ...]
     """[exit j][bucket]: frames."""
     value: tuple[tuple[tuple[float, ...], ...], ...]

@@ -135,7 +135,7 @@ class Exit(Record, frozen=True, kw_only=True):
     units: tuple[str, ...]
     """The segments to run, in order, and the branch as the last."""
     quality: tuple[Quality, ...]
-    """The first is what the scheduler believes (calibration split); further ones are for reports."""
+    """The first is what the scheduler believes (`select` images); further ones are for reports."""
     temperature: float | None = None
     """Logits are divided by this before the softmax; None for regression."""
     max_difference: float
@@ -209,6 +209,9 @@ class Provenance(Record, frozen=True, kw_only=True):
     versions: dict[str, str]
     checkpoint: str
     data: DataRecord | None = None
+    """What trained and judged it, by part and by role."""
+    calibrated: DataRecord | None = None
+    """By role, what `offramp calibrate` used since."""
 
 
 class Manifest(Record, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from jetson.answer import Answer, UnitRun
 from jetson.bundle import Bundle
+from jetson.confidence import Belief, believe
 from jetson.engines import Engines, load_engines
 from jetson.errors import BadInput, BudgetError, EngineError, PathError
 from jetson.manifest import Precision
@@ -32,7 +33,8 @@ from jetson.scheduling.replan import Replan
 class _InHand(NamedTuple):
     exit: int
     output: npt.NDArray[np.float32]
-    confidence: float
+    belief: Belief | None
+    """None in regression."""
 
 
 class Runtime:
@@ -182,8 +184,9 @@ class Runtime:
                 if action == ADVANCE:
                     state.stage += 1
                 else:
-                    hand = self._read(action, unit)
-                    state.answered, state.confidence = action, hand.confidence
+                    hand = self._read(action, unit, hand)
+                    state.answered = action
+                    state.confidence = math.nan if hand.belief is None else hand.belief.confidence
             except EngineError as error:
                 hand = hand or self._rescue(state.stage, unit, error, start, trace)
                 return hand, trace, str(error)
@@ -237,23 +240,24 @@ class Runtime:
                 return exit_ if needs == stage else ADVANCE
         raise AssertionError("the last exit lies behind every stage")
 
-    def _read(self, exit_: int, unit: int) -> _InHand:
+    def _read(self, exit_: int, unit: int, hand: _InHand | None = None) -> _InHand:
         output = np.array(self.engines.output(unit)[0], np.float32)
         if not np.isfinite(output).all():
             raise EngineError(f"unit {self._names[unit]} gave NaN or infinite values")
-        temperature = self._exits[exit_].temperature
+        temperature, posterior = self._exits[exit_].temperature, self._exits[exit_].posterior
         if temperature is None:
-            return _InHand(exit_, output, math.nan)
-        scores = (output - output.max()) / temperature
-        return _InHand(exit_, output, 1.0 / float(np.exp(scores).sum()))
+            return _InHand(exit_, output, None)
+        # Of two exits after one layer the later may have run first; posteriors know only what comes before.
+        before = hand.belief if hand is not None and hand.exit < exit_ else None
+        return _InHand(exit_, output, believe(output, temperature, posterior, before))
 
     def _answer(
         self, hand: _InHand, trace: list[UnitRun], error: str | None, start: float, ready: float, budget: Budget
     ) -> Answer:
         manifest = self.bundle.manifest
         exit_ = self._exits[hand.exit]
-        classify = manifest.task == "classification"
-        index = int(hand.output.argmax()) if classify else None
+        belief = hand.belief
+        index = None if belief is None else belief.class_index
         label = manifest.classes[index] if index is not None and manifest.classes is not None else None
         deadline = budget.deadline(start)
         now = clock()
@@ -264,8 +268,8 @@ class Runtime:
             output=hand.output,
             class_index=index,
             label=label,
-            value=None if classify else tuple(float(v) for v in hand.output),
-            confidence=None if math.isnan(hand.confidence) else hand.confidence,
+            value=tuple(float(v) for v in hand.output) if belief is None else None,
+            confidence=None if belief is None else belief.confidence,
             elapsed_ms=(now - start) * 1e3,
             budget_ms=(deadline - start) * 1e3 if known else None,
             met_deadline=now <= deadline if known else None,

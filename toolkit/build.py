@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from calibration.gate import INT8
 from jetson import __version__
-from jetson.bundle import MANIFEST, Bundle
-from jetson.errors import BadInput, BundleError, DataError, EngineError, MissingExtra, ParityError, missing_extra
-from jetson.files import new_folder, storage, write_file
-from jetson.manifest import FORMAT, DataRecord, Exit, Manifest, Parity, Precision, Provenance, Quality, Unit
-from toolkit.export.units import UNITS, Step, without, write_units
+from jetson.bundle import Bundle
+from jetson.errors import BadInput, DataError, EngineError, MissingExtra, missing_extra
+from jetson.files import new_folder
+from jetson.manifest import DataRecord, Exit, Manifest, Parity, Precision, Provenance, Unit
+from toolkit.bundle_folder import old_bundle, refuse_to_lose_files, write_manifest
+from toolkit.data.roles import record as role_record
+from toolkit.data.roles import roles
+from toolkit.export.units import Step, write_units
+from toolkit.judge import check_fits, judge
+from toolkit.quantise import CalibrationFrames, Int8Settings, calibration_frames, quantise_bundle
 
 if TYPE_CHECKING:
     from toolkit.data import DataSet
-    from toolkit.data.dataset import Part
     from toolkit.export.cut import ExitPlan
     from toolkit.models.checkpoint import Checkpoint
 
-REVISION = 2
+REVISION = 3
 """Raised whenever the pipeline makes another bundle of the same input."""
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
-"""What a build can make."""
+DEFAULT: tuple[Precision, ...] = ("fp32", "fp16")
+"""What a build makes when nobody says; fp16 where it stays close to PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class BuildSettings:
     quality_frames: int = 2000
     """At most so many held-out frames judge an exit, per split."""
     precisions: tuple[Precision, ...] | None = None
-    """Which to make, fp32 among them; when None those of `PRECISIONS` that stay within their tolerance."""
+    """Which to make beside fp32; `DEFAULT` when None. int8 brings fp16 and int8-fp16 along where they stay close."""
+    int8: Int8Settings | None = None
+    """How int8 is made, when it is; the settings' own defaults when None."""
     command: str = ""
 
 
@@ -65,46 +70,80 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
 
     Raises:
         ModelError: the checkpoint cannot be read.
-        DataError: the data is missing, does not fit the model, or has changed since training.
+        DataError: the data is missing, does not fit the model, has changed since training, or int8 cannot be made
+            from it.
         ParityError: a unit does not compute what PyTorch computes; the old bundle stays in place.
         StorageError: the bundle cannot be written; nothing is left half written.
     """
     begin = step or (lambda _title, _parts: lambda: None)
     if min(settings.parity_frames, settings.quality_frames) < 1:
         raise BadInput("parity and quality need at least one frame each")
-    wanted = settings.precisions or PRECISIONS
-    if "fp32" not in wanted or not set(wanted) <= set(PRECISIONS):
-        raise BadInput(f"cannot build {', '.join(wanted)}: a bundle is made in fp32, and in fp16 beside it")
+    wanted = settings.precisions or DEFAULT
+    quantised = not set(INT8).isdisjoint(wanted)
+    if settings.int8 is not None and not quantised:
+        raise BadInput("--calibration, --int8-method and --max-drop say how int8 is made: give --precision int8 too")
+    int8 = settings.int8 or Int8Settings()
+    int8.check()
     try:
+        from toolkit.compare import compare
         from toolkit.export.cut import cut
         from toolkit.models.checkpoint import load_checkpoint
     except ImportError as error:
         raise missing_extra(error.name or "torch", "host") from None
 
-    old = _old_bundle(settings.out)
+    old = old_bundle(settings.out)
     checkpoint = load_checkpoint(settings.checkpoint)
-    data, record = _data(settings, checkpoint)
-    key = _key(settings, checkpoint, record)
+    config = checkpoint.model.config
+    data, record, spec = _data(settings, checkpoint)
+    parts = {k: p.for_channels(config.preprocessing.channels) for k, p in roles(data).items()}
+    frames = None
+    if quantised:
+        frames = calibration_frames(int8, parts, data.name, spec, config.preprocessing.channels)
+    provenance = msgspec.structs.replace(record, splits=record.splits | role_record(data, parts).splits)
+    key = _key(settings, checkpoint, provenance, int8, frames)
     if old is not None and old.manifest.build == key:
         return BuildResult(old, (), tuple(u.name for u in old.manifest.units), up_to_date=True)
-    _refuse_to_lose_files(settings.out)
+    refuse_to_lose_files(settings.out, "choose another --out or move them")
+    facts = frames.check(config.preprocessing, config.classes) if frames is not None else None
     plans, exits = cut(checkpoint.model)
     with new_folder(settings.out) as folder:
-        units, reused = write_units(plans, old, folder, wanted, begin)
-        draft = _draft(checkpoint, units, exits, settings, record, key)
-        final, remarks = _judge(checkpoint, Bundle(folder, draft), data, settings, begin)
-        write_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(final), indent=1) + b"\n")
+        floats: tuple[Precision, ...] = DEFAULT if quantised or "fp16" in wanted else ("fp32",)
+        units, reused = write_units(plans, old, folder, floats, begin)
+        draft = _draft(checkpoint, units, exits, settings, provenance, key)
+        look = data.calibration.for_channels(config.preprocessing.channels)
+        manifest, remarks = compare(checkpoint, Bundle(folder, draft), look, settings, begin)
+        if frames is not None and facts is not None:
+            select = parts["select"].head(settings.quality_frames)
+            made = quantise_bundle(Bundle(folder, manifest), frames, select, int8, begin)
+            manifest = made.manifest
+            remarks += made.remarks + tuple(f"{frames.where}: {remark}" for remark in facts.remarks)
+        manifest, said = judge(Bundle(folder, manifest), parts, settings.quality_frames, begin, strict=False)
+        write_manifest(folder, manifest)
     exported = tuple(u.name for u in units if u.name not in reused)
-    bundle = Bundle.open(settings.out)
-    remarks += _preflight(bundle, begin)
+    bundle = Bundle.open(settings.out, verify=False)
+    remarks += said + _undone(old) + _preflight(bundle, begin)
     return BuildResult(bundle, exported, reused, up_to_date=False, remarks=remarks)
+
+
+def _undone(old: Bundle | None) -> tuple[str, ...]:
+    """What `offramp calibrate` had added to the bundle that stood there; a build follows from its own input alone."""
+    if old is None:
+        return ()
+    said = []
+    if old.manifest.provenance.calibrated is not None:
+        name = old.manifest.provenance.calibrated.name
+        said.append(f"what offramp calibrate had learnt from {name} is gone; to have it back, give it --data again")
+    if old.manifest.plans:
+        engines = " and ".join(old.manifest.plans)
+        said.append(f"the plan of precisions for {engines} is gone; to have it back: offramp calibrate --profile")
+    return tuple(said)
 
 
 def _preflight(bundle: Bundle, begin: Step) -> tuple[str, ...]:
     """What TensorRT's parser says of the units, so that it is known before anything goes to a board."""
     from jetson.engines.tensorrt.preflight import preflight
 
-    precisions = bundle.manifest.precisions
+    precisions = bundle.manifest.offered
     done = begin("TensorRT's parser", 1)
     try:
         findings = preflight(bundle, precisions)
@@ -118,34 +157,8 @@ def _preflight(bundle: Bundle, begin: Step) -> tuple[str, ...]:
     return tuple(f"TensorRT will not take {finding}" for finding in findings)
 
 
-def _old_bundle(out: Path) -> Bundle | None:
-    """The bundle in place; None when there is none, or a damaged one that is to be replaced."""
-    with storage(out, "read"):
-        if not out.exists():
-            return None
-        if not out.is_dir() or (any(out.iterdir()) and not _has_our_manifest(out)):
-            raise BadInput(f"{out} is there already and is no bundle; choose another --out or remove it")
-    try:
-        return Bundle.open(out)
-    except BundleError:
-        return None
-
-
-def _has_our_manifest(out: Path) -> bool:
-    """Whether there is a manifest and it is, or was before it was damaged, ours: others use that name too."""
-    file = out / MANIFEST
-    return file.is_file() and FORMAT.encode() in file.read_bytes()
-
-
-def _refuse_to_lose_files(out: Path) -> None:
-    """The folder is replaced as a whole; what is no part of a bundle would be lost."""
-    with storage(out, "read"):
-        foreign = sorted(f.name for f in out.iterdir() if f.name not in (MANIFEST, UNITS)) if out.exists() else []
-    if foreign:
-        raise BadInput(f"{out} holds other files than a bundle's ({foreign[0]}); choose another --out or move them")
-
-
-def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, DataRecord]:
+def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, DataRecord, str]:
+    """The data, its record, and how it is named."""
     from toolkit import data as data_sets
 
     training = checkpoint.training
@@ -155,24 +168,29 @@ def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, Dat
     own = training is not None and spec == training.data_spec
     data = data_sets.load(spec)
     record = data.record()
-    config = checkpoint.model.config
-    if data.task != config.task or data.outputs != config.outputs:
-        raise DataError(
-            f"the data {spec} ({data.task}, {data.outputs} outputs) does not fit the checkpoint "
-            f"({config.task}, {config.outputs} outputs)"
-        )
+    check_fits(data, spec, checkpoint.model.config, "checkpoint")
     if training and own and record != training.data:
         raise DataError(f"the data {spec} has changed since the checkpoint was trained; its splits cannot be trusted")
-    return data, record
+    return data, record, spec
 
 
-def _key(settings: BuildSettings, checkpoint: Checkpoint, record: DataRecord) -> str:
+def _key(
+    settings: BuildSettings,
+    checkpoint: Checkpoint,
+    record: DataRecord,
+    int8: Int8Settings,
+    frames: CalibrationFrames | None,
+) -> str:
     import onnxruntime
     import torch
 
+    from calibration.int8 import graph
+
+    asked = None if settings.precisions is None else sorted({*settings.precisions, "fp32"})
     facts = [REVISION, __version__, torch.__version__, onnxruntime.__version__, checkpoint.digest]
-    facts += [msgspec.to_builtins(record), settings.parity_frames, settings.quality_frames]
-    facts += [settings.precisions]
+    facts += [msgspec.to_builtins(record), settings.parity_frames, settings.quality_frames, asked]
+    if frames is not None:
+        facts += [graph.REVISION, int8, frames.data, frames.part.sha256]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -212,75 +230,3 @@ def _draft(
             data=record,
         ),
     )
-
-
-def _judge(
-    checkpoint: Checkpoint, bundle: Bundle, data: DataSet, settings: BuildSettings, begin: Step
-) -> tuple[Manifest, tuple[str, ...]]:
-    """Parity on calibration frames, then quality and temperature of every exit on held-out frames."""
-    from calibration.confidence import fit_temperature
-    from calibration.outputs import collect_outputs
-    from jetson.engines import load_engines
-    from toolkit.export.parity import TOLERANCES, check_parity
-
-    manifest = bundle.manifest
-    frames = data.calibration.head(settings.parity_frames)
-
-    def compare(precision: Precision) -> list[float]:
-        with contextlib.closing(load_engines(bundle, precisions=manifest.nearest(precision))) as engines:
-            done = begin(f"parity with PyTorch in {precision}", len(frames.images))
-            return check_parity(checkpoint.model, bundle, engines, frames.images, done)
-
-    worst = compare("fp32")
-    differences, units, remarks = _compare_variants(manifest, compare, bundle.path, settings)
-    with contextlib.closing(load_engines(bundle)) as engines:
-        parts = {n: getattr(data, n).head(settings.quality_frames) for n in ("calibration", "test")}
-        outputs = {
-            n: collect_outputs(manifest, engines, p.images, begin(f"quality on {n} data", len(p.images)))
-            for n, p in parts.items()
-        }
-    exits = []
-    for k, exit_ in enumerate(manifest.exits):
-        temperature = None
-        if manifest.task == "classification":
-            temperature = fit_temperature(outputs["calibration"][:, k], parts["calibration"].targets)
-        exits.append(
-            msgspec.structs.replace(
-                exit_,
-                quality=tuple(_quality(manifest, outputs[n][:, k], p, n) for n, p in parts.items()),
-                temperature=temperature,
-                max_difference=worst[k],
-                differences={p: found[k] for p, found in differences.items()},
-            )
-        )
-    parity = Parity(
-        frames=len(frames.images),
-        tolerance=TOLERANCES["fp32"],
-        split="calibration",
-        tolerances={p: TOLERANCES[p] for p in differences},
-    )
-    return msgspec.structs.replace(manifest, units=units, exits=tuple(exits), parity=parity), remarks
-
-
-def _compare_variants(
-    manifest: Manifest, compare: Callable[[Precision], list[float]], folder: Path, settings: BuildSettings
-) -> tuple[dict[Precision, list[float]], tuple[Unit, ...], tuple[str, ...]]:
-    """Hold the further precisions against PyTorch; one that strays too far is left out unless it was asked for."""
-    differences: dict[Precision, list[float]] = {}
-    units, remarks = manifest.units, []
-    for precision in manifest.precisions[1:]:
-        try:
-            differences[precision] = compare(precision)
-        except ParityError as error:
-            if settings.precisions is not None:
-                raise
-            units = without(units, precision, folder)
-            remarks.append(f"{precision} was left out: {str(error).removesuffix('; nothing was built')}")
-    return differences, units, tuple(remarks)
-
-
-def _quality(manifest: Manifest, outputs: object, part: Part, name: str) -> Quality:
-    from calibration.quality import accuracy, mean_absolute_error
-
-    measure = accuracy if manifest.task == "classification" else mean_absolute_error
-    return measure(outputs, part.targets, name)  # type: ignore[operator, arg-type]

@@ -16,6 +16,9 @@ from jetson.profiling.memory import MemoryUse
 from jetson.profiling.profile import MAX_THREADS, EngineInfo
 
 ALIGNMENT = 64
+UNWANTED = ["MatMulAddFusion"]
+"""In int8: it makes a Gemm of a product and its bias before the product is found to be one of int8, and that Gemm then
+runs in float."""
 ORT_TYPES = {"float32": "float", "float16": "float16", "uint8": "uint8"}
 
 _process_threads: int | None = None
@@ -64,6 +67,7 @@ class OnnxRuntimeEngines:
                     _options(ort, count, shared),
                     providers=["CPUExecutionProvider"],
                     enable_fallback=0,  # would print on stdout and try the same again
+                    disabled_optimizers=UNWANTED if precision in ("int8", "int8-fp16") else [],
                 )
                 _check_signature(session, unit)
                 binding = session.io_binding()

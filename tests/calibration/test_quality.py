@@ -80,3 +80,18 @@ def test_targets_of_another_shape_are_refused():
         mean_absolute_error(np.zeros((3, 1), np.float32), np.zeros((3, 2), np.float32), "test")
     with pytest.raises(DataError):
         mean_absolute_error(np.zeros((3, 1), np.float32), np.zeros((2, 1), np.float32), "test")
+
+
+def test_accuracy_tells_each_classes_share():
+    labels = np.array([0, 0, 0, 2, 2, 2, 2])
+    found = accuracy(one_hot([0, 0, 1, 2, 2, 2, 0], 4), labels, "test")
+    assert found.per_class == pytest.approx((2 / 3, -1, 0.75, -1), abs=1e-5) and found.value == pytest.approx(5 / 7)
+    assert accuracy(one_hot([2, 2]), np.array([2, 2]), "test").per_class == (-1, -1, 1)
+    assert mean_absolute_error(one_hot([0]), one_hot([0]), "test").per_class is None
+
+
+def test_the_classes_shares_add_up_to_the_accuracy():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 500)
+    found = accuracy(rng.normal(0, 1, (500, 5)).astype(np.float32), labels, "test")
+    assert np.bincount(labels) @ np.array(found.per_class) / 500 == pytest.approx(found.value, abs=1e-5)

@@ -1,11 +1,16 @@
 """Which exit answers, and what the answer tells, when all goes well."""
 
 import math
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from jetson import Budget
+from jetson.beliefs import Posterior
+from jetson.confidence import believe
+from jetson.scheduling.policy import STOP, EveryExit
 
 FRAME = np.zeros((8, 8), np.uint8)
 PATH = {1: ["segment-1", "branch-2-mlp"], 2: ["segment-1", "branch-2-cnn-add"]}
@@ -194,3 +199,69 @@ def test_a_device_that_is_slower_than_profiled_is_noticed_within_the_frame(make)
     answers = [fake.infer(FRAME, Budget.within(5.0)) for _ in range(6)]
     assert answers[-1].exit == 3 and answers[-1].met_deadline is True
     assert answers[-1].slowdown == pytest.approx(2.0, rel=0.15)
+
+
+POSTERIORS = [Posterior(alone=(0.1 * k, 0.9), joined=(-0.2, 0.6, 0.3 + 0.1 * k, 0.8) if k else None) for k in range(4)]
+
+
+def with_posteriors(fake):
+    """The runtime, on a bundle that knows how sure its answers may be."""
+    exits = fake.runtime.bundle.manifest.exits
+    fake.runtime._exits = tuple(msgspec.structs.replace(e, posterior=p) for e, p in zip(exits, POSTERIORS, strict=True))
+    return fake
+
+
+def outputs(fake):
+    return [fake.engines.outputs[unit][0] for unit in fake.runtime.paths.branches]
+
+
+def test_the_confidence_is_the_posterior_of_the_exit_alone_when_nothing_was_in_hand(make):
+    fake = with_posteriors(make())
+    for budget_ms, exit_ in ((1.36, 1), (2.5, 2), (50, 3)):
+        answer = fake.infer(FRAME, Budget.within(budget_ms))
+        assert answer.exit == exit_ + 1
+        assert answer.confidence == believe(outputs(fake)[exit_], 1.5, POSTERIORS[exit_]).confidence
+
+
+class Listening(EveryExit):
+    """Takes every exit and keeps what the runtime told it."""
+
+    def __init__(self, paths):
+        super().__init__(paths)
+        self.heard = []
+
+    def decide(self, state):
+        self.heard.append(replace(state))
+        return super().decide(state)
+
+
+def test_the_confidence_follows_from_every_answer_that_was_in_hand(make):
+    fake = with_posteriors(make(policy=Listening))
+    answer = fake.infer(FRAME, Budget.unbounded())
+    chain, held = [], None
+    for output, posterior in zip(outputs(fake), POSTERIORS, strict=True):
+        held = believe(output, 1.5, posterior, held)
+        chain.append(held.confidence)
+    assert answer.exit == 4 and answer.confidence == chain[-1]
+    heard = dict.fromkeys((s.answered, s.confidence) for s in fake.runtime.policy.heard if s.answered >= 0)
+    assert list(heard) == list(enumerate(chain)) and math.isnan(fake.runtime.policy.heard[0].confidence)
+
+
+class Backwards(EveryExit):
+    """Of the two exits after the first segment, the second first."""
+
+    def decide(self, state):
+        return {-1: 1 if state.stage else -1, 1: 0}.get(state.answered, STOP)
+
+
+def test_an_answer_in_hand_from_a_later_exit_tells_nothing(make):
+    fake = with_posteriors(make(policy=Backwards))
+    answer = fake.infer(FRAME, Budget.unbounded())
+    assert fake.engines.ran == ["segment-1", "branch-2-cnn-add", "branch-2-mlp"] and answer.exit == 1
+    assert answer.confidence == believe(outputs(fake)[0], 1.5, POSTERIORS[0]).confidence
+
+
+def test_in_regression_a_policy_hears_of_no_confidence(make):
+    fake = make("regression", policy=Listening)
+    fake.infer(FRAME, Budget.unbounded())
+    assert all(math.isnan(s.confidence) for s in fake.runtime.policy.heard)

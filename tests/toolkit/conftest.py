@@ -55,3 +55,26 @@ def place(built, tmp_path):
     """The bundle in a folder of its own, where nothing else may appear."""
     (tmp_path / "place").mkdir()
     return Path(shutil.copytree(built.bundle, tmp_path / "place" / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a few kilobytes in two precisions, and two folders of pictures of its classes."""
+    from tests.bundles import tiny_bundle, with_half
+    from tests.toolkit.pictures import SEED, write_parts
+
+    folder = tmp_path_factory.mktemp("sites")
+    bundle = with_half(tiny_bundle(folder / "bundle", seed=SEED))
+    write_parts(folder / "site", bundle, seed=1)
+    write_parts(folder / "other", bundle, seed=2)
+    return folder
+
+
+@pytest.fixture
+def calibrated(sites, tmp_path, monkeypatch) -> Path:
+    """That bundle in a folder of its own, to calibrate; `site` and `other` name the pictures."""
+    (tmp_path / "place").mkdir()
+    for name in ("site", "other"):
+        (tmp_path / name).symlink_to(sites / name)
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(sites / "bundle", tmp_path / "place" / "bundle"))

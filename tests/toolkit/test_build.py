@@ -8,17 +8,21 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from jetson import Bundle, Runtime
 from jetson.errors import BadInput, BundleError, DataError, ModelError, OfframpError, ParityError, StorageError
+from jetson.manifest import DataRecord
 from tests.bundles import tiny_bundle
 from tests.toolkit.building import both, kept, settings, tree
 from tests.toolkit.digits_model import EVERY_BRANCH, digits_checkpoint, digits_model
 from toolkit import data as data_sets
 from toolkit.build import build
+from toolkit.data.roles import record as role_record
+from toolkit.data.roles import roles
 from toolkit.models.checkpoint import load_checkpoint, save_checkpoint
 from toolkit.models.record import TestScore, TrainingRecord
 
@@ -37,6 +41,12 @@ def changed_weights(built, folder, unit=1, seed=5):
     return folder
 
 
+def by_role(spec: str) -> DataRecord:
+    data = data_sets.load(spec)
+    found = data.record()
+    return msgspec.structs.replace(found, splits=found.splits | role_record(data, roles(data)).splits)
+
+
 def test_the_bundle_is_whole_and_runs(built):
     bundle = Bundle.open(built.bundle)
     manifest = bundle.manifest
@@ -45,7 +55,7 @@ def test_the_bundle_is_whole_and_runs(built):
     assert manifest.precisions == ("fp32", "fp16") and all(u.dynamic_batch for u in manifest.units)
     assert {p.name for p in (built.bundle / "units").iterdir()} == both(u.name for u in manifest.units)
     assert manifest.provenance.checkpoint == load_checkpoint(built.checkpoint).digest
-    assert manifest.provenance.data == data_sets.load("digits").record()
+    assert manifest.provenance.data == by_role("digits")
     assert manifest.provenance.command == "offramp build"
     assert set(manifest.provenance.versions) == {"offramp", "torch", "transformers", "onnx", "onnxruntime"}
     assert all(u.parameters > 0 and u.flops > 0 and u.source for u in manifest.units)
@@ -61,8 +71,9 @@ def test_the_qualities_are_what_pytorch_scores(built):
         answers = checkpoint.model(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()))
     for exit_, answer in zip(manifest.exits, answers, strict=True):
         believed, reported = exit_.quality
-        assert (believed.split, reported.split) == ("calibration", "test")
-        assert believed.n == len(digits.calibration) and reported.n == len(digits.test) == 300
+        assert (believed.split, reported.split) == ("select", "test")
+        assert believed.n == len(roles(digits)["select"]) and reported.n == len(digits.test) == 300
+        assert exit_.posterior is not None and [r.split for r in exit_.reliability] == ["select", "test"]
         right = (answer.argmax(dim=1).numpy() == digits.test.targets).mean()
         assert reported.value == pytest.approx(right, abs=1e-9)
         assert reported.low < reported.value < reported.high
@@ -299,7 +310,7 @@ def trained(built, tmp_path):
 def test_a_trained_checkpoint_is_judged_on_what_was_held_out_from_it(trained, place, exporter):
     """Whatever the seed of its training: the parts of the data do not depend on it."""
     result = build(settings(trained(seed=3), place, data=None, parity_frames=2, quality_frames=10))
-    assert result.bundle.manifest.provenance.data == data_sets.load("digits").record()
+    assert result.bundle.manifest.provenance.data == by_role("digits")
     again = build(settings(trained(seed=3), place, data="digits", parity_frames=2, quality_frames=10))
     assert again.up_to_date
 

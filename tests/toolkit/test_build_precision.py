@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from jetson import Bundle
-from jetson.errors import BadInput, ParityError
+from jetson.errors import ParityError
 from tests.toolkit.building import kept, settings, tree
 from toolkit.build import build
 from toolkit.export.half import to_half
@@ -27,14 +27,6 @@ def test_only_the_precisions_that_were_asked_for_are_made(built, place, exporter
     assert not list(place.rglob("*.fp16.onnx")) and not any(e.differences for e in result.bundle.manifest.exits)
 
 
-@pytest.mark.parametrize("precisions", [("fp16",), ("fp32", "int8")])
-def test_precisions_that_cannot_be_made_are_refused(built, place, precisions):
-    before = tree(place)
-    with pytest.raises(BadInput, match=f"cannot build {', '.join(precisions)}: a bundle is made in fp32, and in fp16"):
-        build(settings(built.checkpoint, place, precisions=precisions))
-    kept(place, before)
-
-
 @pytest.fixture
 def poor_half(monkeypatch):
     """A converter whose weights are a tenth too large."""
@@ -54,16 +46,18 @@ def test_a_precision_that_strays_is_left_out_and_said(built, tmp_path, exporter,
     place = tmp_path / "place" / "bundle"
     result = build(settings(built.checkpoint, place, parity_frames=3, quality_frames=10))
     assert result.bundle.manifest.precisions == ("fp32",) and not list(place.rglob("*.fp16.onnx"))
-    remark, said_of_tensorrt = result.remarks
+    remark, said_of_confidence, said_of_tensorrt = result.remarks
     assert said_of_tensorrt.endswith("takes every unit in fp32")
+    assert said_of_confidence.startswith("10 frames to fit and to select on are too few")
     assert remark.startswith(
         "fp16 was left out: unit segment-1 does not compute what PyTorch computes: on parity image 0"
     )
 
 
-def test_a_precision_that_was_asked_for_and_strays_is_an_error(built, place, exporter, poor_half):
+@pytest.mark.parametrize("asked", [("fp32", "fp16"), ("int8-fp16",)])
+def test_a_precision_that_was_asked_for_and_strays_is_an_error(built, place, exporter, poor_half, asked):
     (place / "manifest.json").write_bytes(b"{}offramp-bundle")  # damaged, so that nothing is taken over from it
     before = tree(place)
     with pytest.raises(ParityError, match=r"unit segment-1 .* differs in fp16 by .*; nothing was built"):
-        build(settings(built.checkpoint, place, precisions=("fp32", "fp16"), parity_frames=3, quality_frames=10))
+        build(settings(built.checkpoint, place, precisions=asked, parity_frames=3, quality_frames=10))
     kept(place, before)

@@ -20,6 +20,7 @@ from jetson.errors import OfframpError
 COMMANDS = {
     "train": "Train a multi-exit ViT: a checkpoint.",
     "build": "Cut a checkpoint into units, export and check them: a bundle.",
+    "calibrate": "Learn anew how good and how sure a bundle's exits are; int8 from other frames.",
     "engines": "Build a TensorRT engine of every unit, into the cache.",
     "info": "Show what a bundle holds.",
     "profile": "Measure a bundle's units on this device: a latency profile.",

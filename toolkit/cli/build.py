@@ -11,7 +11,9 @@ import click
 from jetson.manifest import Precision
 from toolkit.cli.console import out as stdout
 from toolkit.cli.console import print_json, progress_bars, say
+from toolkit.cli.int8 import int8_options
 from toolkit.cli.options import JSON, Precisions
+from toolkit.quantise import Int8Settings
 
 
 @click.command("build")
@@ -24,8 +26,9 @@ from toolkit.cli.options import JSON, Precisions
     "--precision",
     "precisions",
     type=Precisions(),
-    help="Precisions to make the units in [default: fp32, and fp16 where it stays close to PyTorch].",
+    help="Precisions to make the units in, beside fp32 [default: fp16, where it stays close to PyTorch].",
 )
+@int8_options
 @JSON
 def command(
     checkpoint: Path,
@@ -34,6 +37,7 @@ def command(
     parity_frames: int,
     quality_frames: int,
     precisions: tuple[Precision, ...] | None,
+    int8: Int8Settings | None,
     as_json: bool,
 ) -> None:
     """Make a bundle of CHECKPOINT: cut it at its exits, export every unit, check each against PyTorch.
@@ -50,6 +54,7 @@ def command(
         parity_frames=parity_frames,
         quality_frames=quality_frames,
         precisions=precisions,
+        int8=int8,
         command=shlex.join(["offramp", *sys.argv[1:]]).encode(errors="replace").decode(),
     )
     with progress_bars() as step:

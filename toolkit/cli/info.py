@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import click
 import msgspec
 
 from jetson.bundle import Bundle
-from jetson.manifest import Manifest, Quality
+from jetson.manifest import Exit, Manifest, Precision, Quality, Unit
 from toolkit.cli.console import out, print_json, print_table
 from toolkit.cli.options import BUNDLE, JSON
+
+TEST = "test"
+ABSENT = "n/a"
 
 
 @click.command("info")
@@ -36,7 +40,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def show(bundle: Bundle) -> None:
-    """The bundle as two tables on stdout."""
+    """The bundle as tables on stdout."""
     manifest = bundle.manifest
     p = manifest.preprocessing
     out.print(
@@ -47,24 +51,24 @@ def show(bundle: Bundle) -> None:
     )
     print_table(
         "Units",
-        ["unit", "ends after layer", "parameters", "MFLOP", "kB", "precision"],
+        ["unit", "ends after\nlayer", "parameters", "MFLOP", *(f"kB in\n{p}" for p in manifest.offered)],
         [
             [
                 u.name,
                 str(u.layer),
                 f"{u.parameters:,}",
                 f"{u.flops / 1e6:.2f}",
-                " + ".join(f"{v.size_bytes / 1e3:.0f}" for v in u.files),
-                " + ".join(v.precision for v in u.files),
+                *(_size(u, p) for p in manifest.offered),
             ]
             for u in manifest.units
         ],
     )
     splits = [q.split for q in manifest.exits[0].quality]
     columns = ["max diff", *(f"in {p}" for p in manifest.exits[0].differences)]
+    trust = [f"calibration\nerror %, {TEST}"] if any(_reliability(e) for e in manifest.exits) else []
     print_table(
         "Exits",
-        ["exit", "name", "parameters", "MFLOP", *(f"{metric(manifest)}, {s}" for s in splits), *columns],
+        ["exit", "name", "parameters", "MFLOP", *(f"{metric(manifest)}, {s}" for s in splits), *trust, *columns],
         [
             [
                 str(number),
@@ -72,6 +76,7 @@ def show(bundle: Bundle) -> None:
                 f"{sum(manifest.unit(u).parameters for u in e.units):,}",
                 f"{sum(manifest.unit(u).flops for u in e.units) / 1e6:.2f}",
                 *(quality(q) for q in e.quality),
+                *(_reliability(e) or ABSENT for _ in trust),
                 f"{e.max_difference:.1e}",
                 *(f"{d:.1e}" for d in e.differences.values()),
             ]
@@ -79,6 +84,58 @@ def show(bundle: Bundle) -> None:
         ],
         left=2,
     )
+    _show_precisions(manifest)
+
+
+def _size(unit: Unit, precision: Precision) -> str:
+    found = next((v for v in unit.files if v.precision == precision), None)
+    return f"{found.size_bytes / 1e3:.0f}" if found else ABSENT
+
+
+def _show_precisions(manifest: Manifest) -> None:
+    """What the exits are worth in int8, and which units are not in it; nothing where there is no int8."""
+    precisions = list(dict.fromkeys(p for e in manifest.exits for p in e.variant_quality))
+    if precisions:
+        print_table(
+            f"Precisions: {metric(manifest)}, {TEST}",
+            ["exit", "name", manifest.units[0].precision, *precisions],
+            [
+                [str(number), e.name, _value(_on_test(e.quality)), *(_compared(e, p) for p in precisions)]
+                for number, e in enumerate(manifest.exits, start=1)
+            ],
+            left=2,
+        )
+    record = manifest.quantisation
+    if record is not None:
+        kept = ", ".join(f"{k.unit} (in {k.precision})" for k in record.kept)
+        ranges = f"int8 ranges: {record.method}, {record.frames} frames of {record.data}"
+        out.print(f"{ranges}; kept out of int8: {kept or 'no unit'}", markup=False)
+
+
+def _compared(exit_: Exit, precision: Precision) -> str:
+    """The value, and how far it is from the units' own precision: in points, or in percent of the error."""
+    own, other = _on_test(exit_.quality), _on_test(exit_.variant_quality.get(precision, ()))
+    if own is None or other is None or (own.metric != "accuracy" and own.value == 0):
+        return _value(other)
+    change = 100 * (other.value - own.value) / (1 if own.metric == "accuracy" else own.value)
+    return f"{_value(other)} ({change:+.1f}{'' if own.metric == 'accuracy' else ' %'})"
+
+
+def _value(found: Quality | None) -> str:
+    """The value without its interval."""
+    if found is None:
+        return ABSENT
+    return f"{100 * found.value:.1f}" if found.metric == "accuracy" else f"{found.value:.3f}"
+
+
+def _on_test(found: Sequence[Quality]) -> Quality | None:
+    return next((q for q in found if q.split == TEST), None)
+
+
+def _reliability(exit_: Exit) -> str:
+    """How far stated probabilities are off on test, before and after; empty where nobody knows."""
+    found = next((r for r in exit_.reliability if r.split == TEST), None)
+    return f"{100 * found.before:.1f} -> {100 * found.after:.1f}" if found else ""
 
 
 def trtexec_lines(bundle: Bundle) -> list[str]:

@@ -110,6 +110,11 @@ def _variant(unit: Unit, precision: Precision, before: Unit | None, old: Bundle 
         with storage(folder, "read"):
             content = (folder / unit.file).read_bytes()
         write_file(file, to_half(content, unit.name))
+    return describe_variant(file, precision)
+
+
+def describe_variant(file: Path, precision: Precision) -> Variant:
+    """The record of a file in the bundle's folder of units."""
     return Variant(
         precision=precision, file=f"{UNITS}/{file.name}", sha256=sha256_file(file), size_bytes=file.stat().st_size
     )

@@ -1,13 +1,15 @@
-"""The cut as a picture: an SVG that needs no script, built as a tree so that every name in it is escaped."""
+"""The cut as a picture: the segments, and what hangs from them."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
 from jetson.manifest import Exit, Unit
+from toolkit.report import svg
 from toolkit.report.diagram_layout import GAP, LEFT, MARK, PADDING, Box, Group, plan, text_width
 from toolkit.report.formats import milliseconds, quantity
 from toolkit.report.gather import Run
+from toolkit.report.svg import px
 
 ROWS = (20, 38, 54, 70)
 """Baselines of a block's four lines, from its top."""
@@ -21,27 +23,18 @@ def cut_diagram(run: Run) -> str:
     """
     places = plan(run)
     manifest = run.manifest
-    root = ET.Element(
-        "svg",
-        {
-            "class": "cut",
-            "role": "img",
-            "aria-label": f"{len(manifest.segments)} segments and {len(manifest.exits)} exits, listed in the tables",
-            "width": _n(places.width),
-            "height": _n(places.height),
-            "viewBox": f"0 0 {_n(places.width)} {_n(places.height)}",
-        },
-    )
+    told = f"{len(manifest.segments)} segments and {len(manifest.exits)} exits, listed in the tables"
+    root = svg.picture("cut", told, places.width, places.height)
     _frame(root, run, places.segments[0])
     for label, row in zip(("layers", "parameters", "FLOPs", "median"), ROWS, strict=True):
-        _text(root, label, LEFT - 10, places.segments[0].y + row, "row", anchor="end")
+        svg.text(root, label, LEFT - 10, places.segments[0].y + row, "row", anchor="end")
     longest = max(u.host_ms.median for u in run.profile.units.values()) or 1.0
     boxes = [*places.segments, *(box for g in places.groups for column in g.columns for _, box in column)]
     scale = (min(b.width for b in boxes) - 2 * PADDING) / longest
     before = 0
     for index, (segment, box) in enumerate(zip(manifest.segments, places.segments, strict=True)):
         if index:
-            _path(root, f"M{_n(box.x)} {_n(box.y + box.height / 2)}h-{GAP}", "flow")
+            svg.path(root, f"M{px(box.x)} {px(box.y + box.height / 2)}h-{GAP}", "flow")
         _segment(root, run, segment, before + 1, box, scale)
         before = segment.layer
     for group in places.groups:
@@ -53,7 +46,7 @@ def cut_diagram(run: Run) -> str:
     first = column[0][1]
     label_end = first.x - (16 if len(column) > 1 else 10)
     for label, row in zip(("exit", "branch", "parameters", "median"), ROWS, strict=True):
-        _text(root, label, label_end, first.y + row, "row", anchor="end")
+        svg.text(root, label, label_end, first.y + row, "row", anchor="end")
     return ET.tostring(root, encoding="unicode")
 
 
@@ -64,7 +57,7 @@ def _segment(root: ET.Element, run: Run, unit: Unit, first: int, box: Box, scale
     median = measured.host_ms.median
     lines = (layers, quantity(unit.parameters), quantity(unit.flops), milliseconds(median))
     for text, row, kind in zip(lines, ROWS, ("strong", "", "", ""), strict=True):
-        _text(block, text, box.middle, box.y + row, kind, anchor="middle")
+        svg.text(block, text, box.middle, box.y + row, kind, anchor="middle")
     _bar(block, box, median * scale, "var(--segment)")
 
 
@@ -74,13 +67,13 @@ def _branch(root: ET.Element, run: Run, exit_: Exit, box: Box, scale: float) -> 
     median = measured.host_ms.median
     told = f"exit {exit_.name}, {exit_.architecture} after layer {exit_.layer} ({unit.name}, {measured.precision})"
     block = _block(root, box, "branch", told, style.colour)
-    mark = {"d": style.path, "transform": f"translate({_n(box.x + PADDING)} {_n(box.y + 10)})"}
+    mark = {"d": style.path, "transform": f"translate({px(box.x + PADDING)} {px(box.y + 10)})"}
     ET.SubElement(block, "path", mark | {"style": f"fill:{style.colour}"})
     x, room = box.x + PADDING, box.width - 2 * PADDING
-    _text(block, _cut(exit_.name, room - MARK, bold=True), x + MARK, box.y + ROWS[0], "strong")
+    svg.text(block, _cut(exit_.name, room - MARK, bold=True), x + MARK, box.y + ROWS[0], "strong")
     lines = (_cut(exit_.architecture, room), quantity(unit.parameters), milliseconds(median))
     for text, row in zip(lines, ROWS[1:], strict=True):
-        _text(block, text, x, box.y + row, "")
+        svg.text(block, text, x, box.y + row, "")
     _bar(block, box, median * scale, style.colour)
 
 
@@ -88,48 +81,39 @@ def _frame(root: ET.Element, run: Run, box: Box) -> None:
     """The frame that goes into the first segment."""
     p = run.manifest.preprocessing
     text = f"frame {p.channels}×{p.height}×{p.width}"
-    _text(root, text, box.x + 10, 16, "")
+    svg.text(root, text, box.x + 10, 16, "")
     x = box.x + 24
-    _path(root, f"M{_n(x)} 22V{_n(box.y - 2)}m-4-5l4 5l4-5", "flow")
+    svg.path(root, f"M{px(x)} 22V{px(box.y - 2)}m-4-5l4 5l4-5", "flow")
 
 
 def _lines(root: ET.Element, group: Group, segment: Box) -> None:
     """From the cut down, across to every column, and into every block of it."""
     foot = segment.y + segment.height / 2
-    steps = [f"M{_n(group.cut - GAP / 2)} {_n(foot)}H{_n(group.cut)}V{_n(group.bus)}"]
+    steps = [f"M{px(group.cut - GAP / 2)} {px(foot)}H{px(group.cut)}V{px(group.bus)}"]
     for column in group.columns:
         boxes = [box for _, box in column]
         if len(boxes) == 1:
-            steps.append(f"M{_n(group.cut)} {_n(group.bus)}H{_n(boxes[0].middle)}V{_n(boxes[0].y)}")
+            steps.append(f"M{px(group.cut)} {px(group.bus)}H{px(boxes[0].middle)}V{px(boxes[0].y)}")
             continue
         side = boxes[0].x - 8
         last = boxes[-1].y + boxes[-1].height / 2
-        steps.append(f"M{_n(group.cut)} {_n(group.bus)}H{_n(side)}V{_n(last)}")
-        steps += [f"M{_n(side)} {_n(b.y + b.height / 2)}H{_n(b.x)}" for b in boxes]
-    _path(root, "".join(steps), "flow")
-    ET.SubElement(root, "circle", {"class": "joint", "cx": _n(group.cut), "cy": _n(foot), "r": "3"})
+        steps.append(f"M{px(group.cut)} {px(group.bus)}H{px(side)}V{px(last)}")
+        steps += [f"M{px(side)} {px(b.y + b.height / 2)}H{px(b.x)}" for b in boxes]
+    svg.path(root, "".join(steps), "flow")
+    ET.SubElement(root, "circle", {"class": "joint", "cx": px(group.cut), "cy": px(foot), "r": "3"})
 
 
 def _block(root: ET.Element, box: Box, kind: str, told: str, stroke: str = "") -> ET.Element:
     group = ET.SubElement(root, "g")
     ET.SubElement(group, "title").text = told
-    place = {"x": _n(box.x), "y": _n(box.y), "width": _n(box.width), "height": _n(box.height), "rx": "4"}
+    place = {"x": px(box.x), "y": px(box.y), "width": px(box.width), "height": px(box.height), "rx": "4"}
     ET.SubElement(group, "rect", {"class": kind} | place | ({"style": f"stroke:{stroke}"} if stroke else {}))
     return group
 
 
 def _bar(block: ET.Element, box: Box, length: float, colour: str) -> None:
-    place = {"x": _n(box.x + PADDING), "y": _n(box.y + box.height - 8), "height": "4", "rx": "1"}
-    ET.SubElement(block, "rect", place | {"width": _n(max(1.5, length)), "style": f"fill:{colour}"})
-
-
-def _text(root: ET.Element, text: str, x: float, y: float, kind: str, anchor: str = "start") -> None:
-    place = {"x": _n(x), "y": _n(y), "text-anchor": anchor}
-    ET.SubElement(root, "text", place | ({"class": kind} if kind else {})).text = text
-
-
-def _path(root: ET.Element, d: str, kind: str) -> None:
-    ET.SubElement(root, "path", {"class": kind, "d": d})
+    place = {"x": px(box.x + PADDING), "y": px(box.y + box.height - 8), "height": "4", "rx": "1"}
+    ET.SubElement(block, "rect", place | {"width": px(max(1.5, length)), "style": f"fill:{colour}"})
 
 
 def _cut(text: str, room: float, bold: bool = False) -> str:
@@ -137,7 +121,3 @@ def _cut(text: str, room: float, bold: bool = False) -> str:
     if text_width(text, 12, bold) <= room + 0.1:
         return text
     return text[: max(1, int(room / text_width("x", 12, bold)) - 1)] + "…"
-
-
-def _n(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")

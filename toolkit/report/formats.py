@@ -65,6 +65,15 @@ def quality(value: Any, metric: str) -> str:
     return share(value) if metric == "accuracy" else significant(value)
 
 
+def change(before: Any, after: Any, metric: str) -> str:
+    """From one quality to another: accuracy in points, an error in percent of what it was."""
+    if not (is_number(before) and is_number(after)) or (metric != "accuracy" and before == 0):
+        return NA
+    amount = 100 * (after - before) / (1 if metric == "accuracy" else before)
+    sign = "+" if amount >= 0.05 else "−" if amount <= -0.05 else ""
+    return f"{sign}{abs(amount):.1f}{' points' if metric == 'accuracy' else '%'}"
+
+
 def metric_name(metric: str) -> str:
     """`mean_absolute_error` as words."""
     return metric.replace("_", " ")

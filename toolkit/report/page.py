@@ -11,7 +11,7 @@ import msgspec
 
 from jetson.errors import missing_extra
 from jetson.files import write_file
-from toolkit.report import facts, tables
+from toolkit.report import confidence_tables, facts, joint_tables, precision_tables, reliability_panels, tables
 from toolkit.report.charts import Chart
 from toolkit.report.diagram import cut_diagram
 from toolkit.report.frame_charts import SVG_POINTS, frames_chart, used_chart
@@ -21,7 +21,8 @@ from toolkit.report.latency_chart import latency_chart
 from toolkit.report.quality_chart import quality_chart
 
 HERE = Path(__file__).parent
-STYLES = ("colours.css", "report.css", "diagram.css", "print.css")
+STYLES = ("colours.css", "report.css", "diagram.css", "confidence.css", "print.css")
+SCRIPTS = ("report.js", "choice.js")
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -60,7 +61,7 @@ def render(run: Run) -> str:
     except ImportError:
         raise missing_extra("jinja2", "report") from None
     shown = charts(run)
-    driver = _asset("report.js")
+    driver = "\n".join(_asset(name) for name in SCRIPTS)
     webgl = run.frames is not None and len(run.frames.frames) > SVG_POINTS
     loader = jinja2.FileSystemLoader(HERE)
     environment = jinja2.Environment(
@@ -72,6 +73,10 @@ def render(run: Run) -> str:
         styles=run.styles,
         facts=facts,
         tables=tables,
+        reliability=reliability_panels,
+        confidence=confidence_tables,
+        joint=joint_tables,
+        precision=precision_tables,
         charts=shown,
         webgl=webgl,
         diagram=Markup(cut_diagram(run)),

@@ -23,13 +23,18 @@ PERCENTILES = (0.5, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell. `note` stands below the text in small type; `full` is the whole of a text that was cut."""
+    """One cell. `note` stands below the text in small type; `full` is the whole of a text that was cut.
+
+    `shade`, 0 to 1, is how strongly the cell is coloured; `strong` makes its text bold.
+    """
 
     text: str
     note: str = ""
     full: str = ""
     style: Style | None = None
     numeric: bool = True
+    shade: float | None = None
+    strong: bool = False
 
 
 @dataclass(frozen=True)

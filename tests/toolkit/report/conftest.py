@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jetson.manifest import (
     Exit,
     Manifest,
     Parity,
+    Precision,
     Preprocessing,
     Provenance,
     Quality,
@@ -35,6 +36,7 @@ from jetson.profiling.profile import (
     Sketch,
     UnitLatency,
 )
+from tests.toolkit.report.records import content, with_beliefs, with_int8
 
 TOKENS = Tensor(name="tokens", shape=(1, 65, 192))
 BRANCH_MS = {"mlp": 0.05, "vit": 0.9, "mlp-mixer": 0.6, "resmlp": 0.5, "head": 0.06}
@@ -54,6 +56,11 @@ class Recipe:
     gpu: bool = False
     checkpoint: str = "model/checkpoint"
     data: bool = True
+    beliefs: bool = False
+    int8: bool = False
+    kept: tuple[str, ...] = ()
+    plans: Mapping[str, tuple[Precision, ...]] = field(default_factory=dict)
+    outputs: int = 1
 
 
 @pytest.fixture
@@ -66,9 +73,16 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 def write_run(run: Path, recipe: Recipe) -> Path:
     """Write a run folder."""
     manifest, contents = make_manifest(recipe)
+    if recipe.beliefs:
+        manifest = with_beliefs(manifest)
+    if recipe.int8:
+        manifest = with_int8(manifest, recipe.kept)
+    manifest = msgspec.structs.replace(manifest, plans=dict(recipe.plans))
     (run / "bundle" / "units").mkdir(parents=True)
     for unit in manifest.units:
         (run / "bundle" / unit.file).write_bytes(contents[unit.name])
+        for variant in unit.variants:
+            (run / "bundle" / variant.file).write_bytes(content(unit.name, variant.precision))
     (run / "bundle" / "manifest.json").write_bytes(msgspec.json.encode(manifest))
     profile = make_profile(manifest, recipe)
     profile.save(run / "profile.json")
@@ -84,7 +98,7 @@ def write_run(run: Path, recipe: Recipe) -> Path:
 def make_manifest(recipe: Recipe) -> tuple[Manifest, dict[str, bytes]]:
     image = Tensor(name="image", shape=(1, 3, 32, 32))
     contents: dict[str, bytes] = {}
-    outputs = len(recipe.classes) if recipe.task == "classification" else 1
+    outputs = len(recipe.classes) if recipe.task == "classification" else recipe.outputs
 
     def unit(name: str, kind: Any, layer: int, source: Tensor, output: Tensor, size: int) -> Unit:
         contents[name] = f"onnx of {name}".encode()

@@ -1,5 +1,7 @@
 """The page as a browser shows it: drawn, quiet, inside its width, in light and dark."""
 
+import itertools
+
 import pytest
 
 from tests.browser import ARGUMENTS, NO_BROWSER, find_browser
@@ -9,7 +11,7 @@ from toolkit.report.page import charts
 
 BRANCHES = ("mlp", "cnn-ignore", "cnn-add", "cnn-project", "vit", "mlp-mixer", "resmlp")
 RECIPES = {
-    "three exits": {"frames": 150},
+    "three exits": {"frames": 150, "beliefs": True, "int8": True},
     "fourteen exits": {
         "layers": tuple(range(1, 13)),
         "exits": (
@@ -18,12 +20,15 @@ RECIPES = {
         ),
         "frames": 200,
         "gpu": True,
+        "beliefs": True,
     },
     "seven branches, regression": {
         "layers": (6, 12),
         "exits": (*((6, b) for b in BRANCHES), (12, "head")),
         "task": "regression",
         "frames": 100,
+        "beliefs": True,
+        "int8": True,
     },
 }
 DRAWN = """() => Object.fromEntries([...document.querySelectorAll('.plot')].map((element) => [element.id, {
@@ -37,6 +42,14 @@ TICK_CHANGED = """(was) => {
     const tick = document.querySelector('#fig-quality .xtick text');
     return tick !== null && getComputedStyle(tick).fill !== was;
 }"""
+SHOWN = "() => [...document.querySelectorAll('.chosen')].filter((e) => e.offsetHeight > 0).map((e) => e.id)"
+PANELS = """() => [...document.querySelectorAll('figure.panel')].map((figure) => {
+    const size = (e) => { const { left, right, top, bottom } = e.getBoundingClientRect();
+                          return { left, right, top, bottom }; };
+    const svg = figure.querySelector('svg[role=img]');
+    return { figure: size(figure), svg: size(svg), texts: [...svg.querySelectorAll('text')]
+        .filter((e) => getComputedStyle(e).display !== 'none').map(size) };
+})"""
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -107,13 +120,56 @@ def test_a_phone_and_a_key_of_the_legend(make_run, visit):
     assert wrong == []
 
 
+def meet(a, b):
+    across = min(a["right"], b["right"]) - max(a["left"], b["left"])
+    down = min(a["bottom"], b["bottom"]) - max(a["top"], b["top"])
+    return across > 0.5 and down > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 800, 390])
+def test_no_two_words_of_a_reliability_diagram_meet(make_run, visit, width):
+    page, wrong = visit(write_report(make_run(**RECIPES["fourteen exits"])), width=width)
+    panels = page.evaluate(PANELS)
+    assert len(panels) == 14
+    for a, b in itertools.combinations(panels, 2):
+        assert not meet(a["figure"], b["figure"])
+    for panel in panels:
+        assert panel["svg"]["right"] - panel["svg"]["left"] > 140
+        assert all(t["left"] >= 0 and t["right"] <= width for t in panel["texts"])
+        assert not [p for p in itertools.combinations(panel["texts"], 2) if meet(*p)]
+    assert page.evaluate(OVERFLOW) == 0
+    assert wrong == []
+
+
+@pytest.mark.slow
+def test_one_joint_table_is_shown_and_paper_has_all(make_run, visit):
+    page, wrong = visit(write_report(make_run(beliefs=True, frames=None, history=False)))
+    assert page.evaluate(SHOWN) == ["given-0"]
+    page.locator("fieldset.choice label").nth(2).click()
+    assert page.evaluate(SHOWN) == ["given-2"]
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(SHOWN) == ["given-1"]
+    colour = "(cell) => getComputedStyle(cell).backgroundColor"
+    cells = page.locator("#given-1 td.shaded").all()
+    shades = {cell.get_attribute("style"): cell.evaluate(colour) for cell in cells}
+    assert len(set(shades.values())) == len(shades) > 3
+    page.emulate_media(media="print")
+    assert page.evaluate(SHOWN) == ["given-0", "given-1", "given-2"]
+    assert not page.locator("fieldset.choice").is_visible()
+    assert wrong == []
+
+
 @pytest.mark.slow
 def test_a_hostile_name_stays_text(make_run, visit):
     hostile = "<img src=x onerror=alert(1)><script>alert(1)</script>"
-    run = make_run(classes=(hostile, "cat"), exits=((4, hostile), (12, "head")), checkpoint=hostile, frames=20)
+    run = make_run(
+        classes=(hostile, "cat"), exits=((4, hostile), (12, "head")), checkpoint=hostile, frames=20, beliefs=True
+    )
     page, wrong = visit(write_report(run))
     assert page.locator("img").count() == 0
     assert page.locator("#exits tbody th").first.inner_text() == f"4:{hostile}"
+    assert page.locator("#confidence figure.panel figcaption").first.inner_text() == f"4:{hostile}"
     page.locator("#fig-quality .annotation").first.wait_for()
     assert hostile in page.locator("#fig-quality .annotation").first.text_content()
     assert wrong == []

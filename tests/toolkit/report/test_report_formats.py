@@ -35,6 +35,21 @@ def test_a_column_keeps_three_digits_of_its_smallest_entry():
     assert formats.decimals_for([]) == formats.decimals_for([0.0]) == 1
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "metric", "text"),
+    [
+        (0.9, 0.875, "accuracy", "−2.5 points"),
+        (0.875, 0.9, "accuracy", "+2.5 points"),
+        (0.9, 0.8999, "accuracy", "0.0 points"),
+        (4.0, 5.0, "mean_absolute_error", "+25.0%"),
+        (0.0, 5.0, "mean_absolute_error", "n/a"),
+        (None, 0.5, "accuracy", "n/a"),
+    ],
+)
+def test_a_change_has_its_sign_and_unit(before, after, metric, text):
+    assert formats.change(before, after, metric) == text
+
+
 def test_times_are_read_or_kept():
     assert formats.moment("2025-03-04T05:06:07Z") == "2025-03-04 05:06 UTC"
     assert formats.moment("some day") == "some day"

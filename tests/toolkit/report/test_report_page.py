@@ -1,44 +1,17 @@
 import json
 import re
 import sys
-from html.parser import HTMLParser
 
 import pytest
 
 from jetson.errors import BadInput, MissingExtra
+from tests.bundles import edit_manifest
+from tests.toolkit.report.pages import Page, page_of
 from toolkit.report import write_report
 from toolkit.report.gather import gather
 from toolkit.report.page import charts, embedded_json
 
 HOSTILE = "</script><script>alert(1)</script>"
-
-
-class Page(HTMLParser):
-    """Collects what the tests ask of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.text, self.scripts = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        inside = self.elements[-1][0] if self.elements else ""
-        (self.scripts if inside == "script" else self.text).append(data)
-
-    @property
-    def ids(self):
-        return {a["id"] for _, a in self.elements if "id" in a}
-
-    @property
-    def plain(self):
-        return re.sub(r"\s+", " ", " ".join(self.text))
-
-
-def page_of(run):
-    return Page(write_report(run).read_text(encoding="utf-8"))
 
 
 def test_all_sections_and_charts(make_run):
@@ -53,6 +26,44 @@ def test_all_sections_and_charts(make_run):
     assert "decision us" in page.plain
     targets = {a["href"][1:] for tag, a in page.elements if tag == "a"}
     assert targets <= page.ids
+
+
+def test_what_calibration_found_has_sections(make_run):
+    page = page_of(make_run(beliefs=True, int8=True, frames=None))
+    assert {"confidence", "precisions"} <= page.ids
+    targets = {a["href"][1:] for tag, a in page.elements if tag == "a"}
+    assert {"confidence", "precisions"} <= targets <= page.ids
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_an_older_bundle_has_no_such_sections(make_run, version, task):
+    run = make_run(frames=5, task=task)
+    edit_manifest(run / "bundle", lambda manifest: make_older(manifest, version))
+    page = page_of(run)
+    assert {"cut", "exits", "latency", "frames", "training", "provenance"} <= page.ids
+    assert not page.ids & {"confidence", "precisions"}
+    assert not any("given-" in name for name in page.ids)
+
+
+def make_older(manifest, version):
+    """Leave out of the manifest what that version did not know."""
+    later = {
+        "": ("joint", "quantisation", "plans"),
+        "exits": ("posterior", "interval", "reliability", "variant_quality"),
+        "provenance": ("calibrated",),
+    }
+    if version == 1:
+        later |= {"units": ("variants",), "parity": ("tolerances",)}
+        later["exits"] += ("differences",)
+    for place, keys in later.items():
+        found = manifest[place] if place else manifest
+        for record in found if isinstance(found, list) else [found]:
+            for key in keys:
+                del record[key]
+    for exit_ in manifest["exits"]:
+        del exit_["quality"][0]["per_class"], exit_["quality"][1]["per_class"]
+    manifest["version"] = version
 
 
 def test_a_run_without_frames_and_training(make_run):
@@ -95,15 +106,38 @@ def test_the_page_asks_nothing_of_a_network(make_run):
 
 
 def test_names_cannot_become_markup(make_run):
+    branch = f"branch04-{HOSTILE}"
     run = make_run(
-        classes=(HOSTILE, "cat"), exits=((4, HOSTILE), (12, "head")), checkpoint=f"model/{HOSTILE}", frames=10
+        classes=(HOSTILE, "cat"),
+        exits=((4, HOSTILE), (12, "head")),
+        checkpoint=f"model/{HOSTILE}",
+        frames=10,
+        beliefs=True,
+        int8=True,
+        kept=(branch,),
     )
+    rename(run, branch)
     text = write_report(run).read_text(encoding="utf-8")
     assert text.count("<script") == text.replace("<script>alert(1)", "").count("<script")
     page = Page(text)
     assert [tag for tag, _ in page.elements].count("script") == 3
     assert HOSTILE in page.plain
     assert not any("onerror" in a or "onclick" in a for _, a in page.elements)
+
+
+def rename(run, branch):
+    """Let all that the new records call by a name be called by a hostile one."""
+
+    def change(manifest):
+        record = manifest["quantisation"]
+        record["data"] = record["method"] = record["kept"][0]["reason"] = HOSTILE
+        assert record["kept"][0]["unit"] == branch
+        manifest["plans"] = {HOSTILE: [u["precision"] for u in manifest["units"]]}
+        manifest["joint"]["split"] = HOSTILE
+        for exit_ in manifest["exits"]:
+            exit_["reliability"][0]["split"] = HOSTILE
+
+    edit_manifest(run / "bundle", change)
 
 
 def test_embedded_json_cannot_end_its_element():

@@ -1,0 +1,1 @@
+"""Eight-bit units: what range each activation needs, and the unit's graph with that range in it."""
