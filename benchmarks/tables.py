@@ -28,8 +28,8 @@ PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "benchmarks" / "results"
 EXPERIMENTS = {"cifar10": "cifar10:FILE", "counting": "counting", "trees": "FOLDER"}
 """Of each of the paper's experiments what to give as --data."""
-WIDTHS = ("half", "quarter")
-"""The first experiment again, with branches half and a quarter as wide."""
+WIDTHS = ("half",)
+"""The first experiment again, with branches half as wide."""
 DEFAULTS = {
     "image_size": 56,
     "limit": None,
@@ -86,7 +86,7 @@ def _summary(name: str, results: Path) -> Summary:
 
 
 def options_table(results: Path) -> str:
-    """Branches in three widths, of three experiments on the same data."""
+    """Branches in two widths, of two experiments on the same data."""
     summaries = [_summary(name, results) for name in ("cifar10", *WIDTHS)]
     made = "` and `".join(paper_command(s.name, s.recorded.settings) for s in summaries[1:])
     return f"{commands('cifar10-options', made)}\n\n{options(summaries[0], summaries[1:])}"

@@ -1,4 +1,4 @@
-"""One table over three experiments: what a branch gains or loses when it is made half or a quarter as wide."""
+"""One table over several experiments: what a branch gains or loses when it is made narrower."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from toolkit.report.formats import quantity
 
 
 def options(default: Summary, others: Sequence[Summary]) -> str:
-    """Rows of branches in every width.
+    """Rows of branches, each in every width.
 
     Args:
         default: with the branches as they are when no option is given.
