@@ -111,7 +111,9 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
         units, reused = write_units(plans, old, folder, floats, begin)
         draft = _draft(checkpoint, units, exits, settings, provenance, key)
         look = data.calibration.for_channels(config.preprocessing.channels)
-        manifest, remarks = compare(checkpoint, Bundle(folder, draft), look, settings, begin)
+        manifest, remarks = compare(
+            checkpoint, Bundle(folder, draft), look.head(settings.parity_frames), settings.precisions or (), begin
+        )
         if frames is not None and facts is not None:
             select = parts["select"].head(settings.quality_frames)
             made = quantise_bundle(Bundle(folder, manifest), frames, select, int8, begin)

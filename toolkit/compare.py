@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,20 +16,19 @@ from toolkit.data.dataset import Part
 from toolkit.export.units import Step, without
 
 if TYPE_CHECKING:
-    from toolkit.build import BuildSettings
     from toolkit.models.checkpoint import Checkpoint
 
 
 def compare(
-    checkpoint: Checkpoint, bundle: Bundle, frames: Part, settings: BuildSettings, begin: Step
+    checkpoint: Checkpoint, bundle: Bundle, frames: Part, asked: Sequence[Precision], begin: Step
 ) -> tuple[Manifest, tuple[str, ...]]:
     """Run frames through PyTorch and through the units.
 
     Args:
         checkpoint: what was exported.
         bundle: the draft.
-        frames: the calibration part.
-        settings: how many of them, and which precisions were asked for; int8-fp16 asks for fp16.
+        frames: to run.
+        asked: precisions that the user named; int8-fp16 asks for fp16.
         begin: told of the progress.
 
     Returns:
@@ -41,21 +41,20 @@ def compare(
     from toolkit.export.parity import TOLERANCES, check_parity
 
     manifest = bundle.manifest
-    images = frames.head(settings.parity_frames).images
+    images = frames.images
 
     def worst(precision: Precision) -> list[float]:
         with contextlib.closing(load_engines(bundle, precisions=manifest.nearest(precision))) as engines:
             done = begin(f"parity with PyTorch in {precision}", len(images))
             return check_parity(checkpoint.model, bundle, engines, images, done)
 
-    asked = set(settings.precisions or ())
     found = {"fp32": worst("fp32")}
     units, remarks = manifest.units, []
     for precision in manifest.precisions[1:]:
         try:
             found[precision] = worst(precision)
         except ParityError as error:
-            if asked.intersection((precision, f"int8-{precision}")):
+            if precision in asked or f"int8-{precision}" in asked:
                 raise
             units = without(units, precision, bundle.path)
             remarks.append(f"{precision} was left out: {str(error).removesuffix('; nothing was built')}")
