@@ -104,7 +104,10 @@ def _of_results(path: Path) -> Source:
     try:
         found = msgspec.json.decode(content, type=Results)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{path}: not the results of an experiment ({error})") from None
+        raise BadInput(
+            f"{path}: not the results of an experiment ({error}); what benchmarks.paper wrote becomes one with: "
+            "python -m benchmarks.paper.advice FILE --out RESULTS"
+        ) from None
     if found.version != VERSION:
         raise BadInput(f"{path}: format version {found.version} is not the one this Offramp reads ({VERSION})")
     last = len(found.layer_ms)
