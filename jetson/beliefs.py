@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from jetson.record import Record
 
+HELD_OUT = ("fit", "select", "test")
+"""The roles of frames that the model was not trained on."""
+
 
 class ReliabilityBin(Record, frozen=True, kw_only=True):
     """Frames whose stated probability lies in one range."""
@@ -78,3 +81,13 @@ class Joint(Record, frozen=True, kw_only=True):
     """[exit j][bucket]: frames."""
     value: tuple[tuple[tuple[float, ...], ...], ...]
     """[exit j][bucket][exit k]: share of these frames that k answers rightly, or its mean absolute error on them."""
+
+
+class SampleFile(Record, frozen=True, kw_only=True):
+    """What every exit answers on the frames of one role; jetson/samples.py reads it."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+    n: int
+    """Frames."""

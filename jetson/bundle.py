@@ -1,14 +1,17 @@
-"""A bundle on disk: open it, check every byte of it, find its units."""
+"""A bundle on disk: open it, check every byte of it, find its units and its samples."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from jetson.beliefs import SampleFile
 from jetson.decode import decode_manifest
 from jetson.errors import BundleError
 from jetson.files import sha256_file, storage
 from jetson.manifest import Manifest, Precision, Unit, Variant
+from jetson.samples import Samples
+from jetson.samples import decode as decode_samples
 
 MANIFEST = "manifest.json"
 
@@ -26,7 +29,7 @@ class Bundle:
 
         Args:
             path: the bundle's folder.
-            verify: hash every unit's file (on by default; a damaged unit is refused before an engine sees it).
+            verify: hash every file (on by default; a damaged unit is refused before an engine sees it).
 
         Raises:
             BundleError: not a bundle, a missing, truncated or altered file, or a manifest that cannot be used.
@@ -42,10 +45,9 @@ class Bundle:
                 )
             content = file.read_bytes()
         bundle = cls(folder, decode_manifest(content, str(file)))
-        for unit in bundle.manifest.units:
-            for variant in unit.files:
-                with storage(folder / variant.file, "read"):
-                    bundle._check_file(unit, variant, verify)
+        for name, stated in bundle._files():
+            with storage(folder / stated.file, "read"):
+                bundle._check_file(name, stated, verify)
         with storage(folder, "read"):
             bundle._check_strangers()
         return bundle
@@ -58,25 +60,51 @@ class Bundle:
         """
         return self.path / (unit.file if precision is None else unit.at(precision).file)
 
-    def _check_file(self, unit: Unit, variant: Variant, verify: bool) -> None:
-        file = self.path / variant.file
+    def samples(self, role: str) -> Samples | None:
+        """What every exit answers on the frames of `fit`, `select` or `test`; None when the bundle does not tell.
+
+        Raises:
+            BundleError: the file is missing, altered, or not what it should be.
+            StorageError: it cannot be read.
+        """
+        manifest = self.manifest
+        stated = manifest.samples.get(role)
+        if stated is None:
+            return None
+        file = self.path / stated.file
+        with storage(file, "read"):
+            self._check_file(f"the {role} samples", stated, verify=True)
+            content = file.read_bytes()
+        found = decode_samples(content, str(file), manifest.task, len(manifest.exits), manifest.outputs)
+        if len(found) != stated.n:
+            raise BundleError(f"{file}: holds {len(found)} frames and should hold {stated.n}; build the bundle again")
+        return found
+
+    def _files(self) -> list[tuple[str, Variant | SampleFile]]:
+        """Every file that the manifest names, and what messages call its content."""
+        units: list[tuple[str, Variant | SampleFile]]
+        units = [(f"unit {u.name}", v) for u in self.manifest.units for v in u.files]
+        return units + [(f"the {role} samples", s) for role, s in self.manifest.samples.items()]
+
+    def _check_file(self, name: str, stated: Variant | SampleFile, verify: bool) -> None:
+        file = self.path / stated.file
         # realpath, because Path.resolve raises RuntimeError when links go in a circle.
         if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.path)):
-            raise BundleError(f"{file}: the file of unit {unit.name} leaves the bundle")
+            raise BundleError(f"{file}: the file of {name} leaves the bundle")
         if not file.is_file():
-            raise BundleError(f"{file}: the file of unit {unit.name} is missing; build or copy the bundle again")
+            raise BundleError(f"{file}: the file of {name} is missing; build or copy the bundle again")
         size = file.stat().st_size
-        if size != variant.size_bytes:
+        if size != stated.size_bytes:
             raise BundleError(
-                f"{file}: unit {unit.name} has {size} bytes and should have {variant.size_bytes}; "
+                f"{file}: {name} has {size} bytes and should have {stated.size_bytes}; "
                 "the file is truncated or altered, build or copy the bundle again"
             )
-        if verify and sha256_file(file) != variant.sha256:
-            raise BundleError(f"{file}: unit {unit.name} was altered (its SHA-256 differs); build or copy it again")
+        if verify and sha256_file(file) != stated.sha256:
+            raise BundleError(f"{file}: {name} was altered (its SHA-256 differs); build or copy it again")
 
     def _check_strangers(self) -> None:
         """A graph may name a file beside it that holds its weights; no such file would have been hashed."""
-        files = [self.path / v.file for u in self.manifest.units for v in u.files]
+        files = [self.path / stated.file for _, stated in self._files()]
         known = {os.path.realpath(f) for f in files}
         known.add(os.path.realpath(self.path / MANIFEST))
         for folder in {f.parent for f in files}:

@@ -66,6 +66,55 @@ def believe(
     return Belief(class_index, _probability(together), together, alone)
 
 
+def scores(
+    outputs: npt.NDArray[np.float32], temperature: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """What `believe` gives without a posterior, of many frames at once.
+
+    Args:
+        outputs: (n, classes), logits, all finite.
+        temperature: of the exit.
+
+    Returns:
+        The class of each frame, and the logit of its softmax: (n,) each.
+    """
+    class_index = outputs.argmax(axis=1)
+    scaled = outputs.astype(np.float64)
+    scaled -= np.take_along_axis(scaled, class_index[:, None], axis=1)
+    scaled /= temperature
+    share = 1.0 / np.exp(scaled, out=scaled).sum(axis=1)
+    inside = np.clip(share, CLIP, 1.0 - CLIP)
+    return class_index, np.where(share >= 1.0 - CLIP, LIMIT, np.log(inside / (1.0 - inside)))
+
+
+def posterior_logits(
+    score: npt.NDArray[np.floating],
+    class_index: npt.NDArray[np.integer],
+    posterior: Posterior | None,
+    before_logit: npt.NDArray[np.floating] | None = None,
+    before_class: npt.NDArray[np.integer] | None = None,
+) -> npt.NDArray[np.float64]:
+    """The logits that `believe` gives, of many frames at once.
+
+    Args:
+        score: (n,), the exit's, as `scores` gives them.
+        class_index: (n,), the classes that it names.
+        posterior: of the exit; without one the score is all there is.
+        before_logit: (n,), of the answers in hand; None when nothing is in hand.
+        before_class: (n,), the classes that those name.
+    """
+    said = score.astype(np.float64)
+    if posterior is None:
+        return said
+    if before_logit is None or before_class is None or posterior.joined is None:
+        bias, slope = posterior.alone
+        return np.clip(bias + slope * said, -LIMIT, LIMIT)
+    bias, slope, weight, agrees = posterior.joined
+    backing = weight * before_logit.astype(np.float64)
+    backing = np.where(class_index == before_class, agrees + backing, -backing)
+    return np.clip(bias + slope * said + backing, -LIMIT, LIMIT)
+
+
 def logit(probability: float) -> float:
     """The logarithm of the odds, of a probability that is clipped at `CLIP` from 0 and 1."""
     if probability >= 1.0 - CLIP:

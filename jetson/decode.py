@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
+from jetson.beliefs import HELD_OUT
 from jetson.errors import BundleError
 from jetson.manifest import FORMAT, MAX_ELEMENTS, METRICS, READABLE, VERSION, Exit, Manifest, Unit
 
@@ -78,6 +79,7 @@ def _check(manifest: Manifest, where: str) -> None:
         classes = manifest.classes or ()
         demand(len(classes) == manifest.outputs, "the number of classes is not the number of outputs")
     _check_joint(manifest, demand)
+    _check_samples(manifest, demand)
     for plan in manifest.plans.values():
         there = len(plan) == len(manifest.units) and all(
             p in [v.precision for v in u.files] for p, u in zip(plan, manifest.units, strict=True)
@@ -89,10 +91,7 @@ def _check(manifest: Manifest, where: str) -> None:
 
 def _check_unit(unit: Unit, demand: Demand) -> None:
     for variant in unit.files:
-        path = PurePosixPath(variant.file)
-        inside = not path.is_absolute() and ".." not in path.parts and bool(path.parts)
-        inside = inside and not set(variant.file) & set("\\\0")
-        demand(inside, f"the file {variant.file!r} of unit {unit.name} leaves the bundle")
+        demand(_stays_inside(variant.file), f"the file {variant.file!r} of unit {unit.name} leaves the bundle")
         demand(_is_sha256(variant.sha256), f"the hash of unit {unit.name} is not a SHA-256")
     found = [v.precision for v in unit.files]
     demand(len(set(found)) == len(found), f"unit {unit.name} is there twice in one precision")
@@ -168,6 +167,20 @@ def _check_joint(manifest: Manifest, demand: Demand) -> None:
         fits &= list(edges) == sorted(edges) and len(edges) + 1 == len(n) == len(value) and min(n) >= 0
         fits &= all(len(row) == exits and all(0 <= v < 1e30 for v in row) for row in value)
     demand(fits, "the joint table does not fit the exits")
+
+
+def _check_samples(manifest: Manifest, demand: Demand) -> None:
+    for role, samples in manifest.samples.items():
+        demand(role in HELD_OUT, f"there are samples of {role!r}, which is none of {', '.join(HELD_OUT)}")
+        demand(_stays_inside(samples.file), f"the file {samples.file!r} of the {role} samples leaves the bundle")
+        demand(_is_sha256(samples.sha256), f"the hash of the {role} samples is not a SHA-256")
+        demand(samples.n > 0, f"the {role} samples have no frames")
+
+
+def _stays_inside(file: str) -> bool:
+    path = PurePosixPath(file)
+    inside = not path.is_absolute() and ".." not in path.parts and bool(path.parts)
+    return inside and not set(file) & set("\\\0")
 
 
 def _is_sha256(text: str) -> bool:

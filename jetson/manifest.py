@@ -8,15 +8,15 @@ from typing import Literal
 
 import msgspec
 
-from jetson.beliefs import Interval, Joint, Posterior, Reliability
+from jetson.beliefs import Interval, Joint, Posterior, Reliability, SampleFile
 from jetson.errors import BundleError
 from jetson.record import Record
 
 FORMAT = "offramp-bundle"
-VERSION = 3
-READABLE = (1, 2, 3)
-"""Version 1 knew one precision a unit; version 2 neither int8 nor what an exit's answer says of the others. What they
-lack is optional, so they are read as they are."""
+VERSION = 4
+READABLE = (1, 2, 3, 4)
+"""Version 1 knew one precision a unit; version 2 neither int8 nor what an exit's answer says of the others; version 3
+no samples. What they lack is optional, so they are read as they are."""
 
 Task = Literal["classification", "regression"]
 Precision = Literal["fp32", "fp16", "int8", "int8-fp16"]
@@ -230,6 +230,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     quantisation: Quantisation | None = None
     plans: dict[str, tuple[Precision, ...]] = msgspec.field(default_factory=dict)
     """By engine what each unit runs in when nobody says, chosen by measured latency; else `default_precisions` says."""
+    samples: dict[str, SampleFile] = msgspec.field(default_factory=dict)
+    """By role, for planners and simulations; in the units' own precisions."""
     build: str
     """Hash of everything that shaped the bundle; a second build of the same input stops here."""
     provenance: Provenance

@@ -19,6 +19,7 @@ from jetson.errors import EngineError, PathError
 from jetson.manifest import Exit, Manifest, Parity, Preprocessing, Provenance, Quality, Tensor, Unit
 from jetson.profiling.device import this_device
 from jetson.profiling.profile import Conditions, EngineInfo, ExitLatency, LatencyProfile, Sketch, UnitLatency
+from jetson.samples import Samples
 from jetson.scheduling.paths import Paths
 
 EXITS = ((2, "mlp"), (2, "cnn-add"), (4, "vit"), (6, "head"))
@@ -37,6 +38,7 @@ def tiny_bundle(
     width: int = 16,
     temperature: float = 1.5,
     seed: int = 0,
+    samples: Mapping[str, Samples] | None = None,
 ) -> Bundle:
     """Write a real bundle of a few kilobytes and open it.
 
@@ -51,7 +53,10 @@ def tiny_bundle(
         width: of a token.
         temperature: of every exit, in classification.
         seed: of the weights.
+        samples: by role, what the exits are said to answer.
     """
+    from toolkit.bundle_folder import write_samples
+
     rng = np.random.default_rng(seed)
     classify = task == "classification"
     if quality is None:
@@ -96,6 +101,7 @@ def tiny_bundle(
         units=tuple(units),
         exits=tuple(found),
         parity=Parity(frames=10, tolerance=1e-4, split="calibration"),
+        samples=write_samples(folder, samples or {}),
         build="ab" * 32,
         provenance=Provenance(
             created="2025-03-04T05:06:07+00:00",

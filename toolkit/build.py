@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from toolkit.export.cut import ExitPlan
     from toolkit.models.checkpoint import Checkpoint
 
-REVISION = 3
+REVISION = 4
 """Raised whenever the pipeline makes another bundle of the same input."""
 DEFAULT: tuple[Precision, ...] = ("fp32", "fp16")
 """What a build makes when nobody says; fp16 where it stays close to PyTorch."""

@@ -1,16 +1,25 @@
-"""The folder of a bundle: what may be replaced there, and a manifest that is read back before it replaces another."""
+"""The folder of a bundle: what may be replaced there, its samples, and a manifest that is read back in time."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from jetson.beliefs import SampleFile
 from jetson.bundle import MANIFEST, Bundle
 from jetson.errors import BadInput, BundleError
 from jetson.files import storage, write_file
 from jetson.manifest import FORMAT, Manifest
+from jetson.samples import Samples
 from toolkit.export.units import UNITS
+
+SAMPLES = "samples"
+"""The bundle's folder of what its exits answered."""
+KINDS = {UNITS: ".onnx", SAMPLES: ".npz"}
+"""Its folders, and what the files in each end in."""
 
 
 def old_bundle(out: Path) -> Bundle | None:
@@ -40,15 +49,38 @@ def refuse_to_lose_files(out: Path, remedy: str) -> None:
     """The folder of a bundle is replaced as a whole; what is no part of it would be lost.
 
     Raises:
-        BadInput: something else lies in it, or among its units.
+        BadInput: something else lies in it, or among its units or samples.
     """
     with storage(out, "read"):
-        foreign = sorted(f.name for f in out.iterdir() if f.name not in (MANIFEST, UNITS)) if out.exists() else []
-        if (out / UNITS).is_dir():
-            strange = (f for f in (out / UNITS).iterdir() if f.suffix != ".onnx" or not f.is_file())
-            foreign += sorted(f"{UNITS}/{f.name}" for f in strange)
+        foreign = sorted(f.name for f in out.iterdir() if f.name not in (MANIFEST, *KINDS)) if out.exists() else []
+        for folder, suffix in KINDS.items():
+            if (out / folder).is_dir():
+                strange = (f for f in (out / folder).iterdir() if f.suffix != suffix or not f.is_file())
+                foreign += sorted(f"{folder}/{f.name}" for f in strange)
     if foreign:
         raise BadInput(f"{out} holds other files than a bundle's ({foreign[0]}); {remedy}")
+
+
+def write_samples(folder: Path, samples: Mapping[str, Samples]) -> dict[str, SampleFile]:
+    """Write what the exits answered, a file for each role.
+
+    Args:
+        folder: of the bundle.
+        samples: by role.
+
+    Returns:
+        What the manifest says of the files.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    stated = {}
+    for role, found in samples.items():
+        file, content = f"{SAMPLES}/{role}.npz", found.encode()
+        write_file(folder / file, content)
+        digest = hashlib.sha256(content).hexdigest()
+        stated[role] = SampleFile(file=file, sha256=digest, size_bytes=len(content), n=len(found))
+    return stated
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -59,4 +91,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         StorageError: it cannot be written.
     """
     write_file(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
-    Bundle.open(folder)
+    bundle = Bundle.open(folder)
+    for role in manifest.samples:
+        bundle.samples(role)

@@ -82,7 +82,10 @@ def calibrate(settings: CalibrateSettings, begin: Step) -> CalibrateResult:
     manifest = msgspec.structs.replace(manifest, plans=manifest.plans | found)
     material = _look_at(settings.data, settings, manifest) if settings.data is not None else None
     with new_folder(settings.bundle) as folder:
-        _copy_units(bundle, folder)
+        kept = [v.file for u in manifest.units for v in u.files]
+        if material is None:
+            kept += [s.file for s in manifest.samples.values()]
+        _copy(bundle.path, folder, kept)
         if material is not None:
             manifest, said = _learn(Bundle(folder, manifest), material, settings, begin)
             remarks += said
@@ -167,13 +170,12 @@ def _learn(
     return msgspec.structs.replace(manifest, provenance=provenance), remarks + said + still_held(manifest)
 
 
-def _copy_units(bundle: Bundle, folder: Path) -> None:
-    for unit in bundle.manifest.units:
-        for variant in unit.files:
-            target = folder / variant.file
-            with storage(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(bundle.path / variant.file, target)
+def _copy(old: Path, new: Path, files: Sequence[str]) -> None:
+    for file in files:
+        target = new / file
+        with storage(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(old / file, target)
 
 
 def _key(before: Manifest, now: Manifest) -> str:

@@ -19,6 +19,8 @@ from jetson.bundle import Bundle
 from jetson.engines import load_engines
 from jetson.errors import DataError
 from jetson.manifest import Exit, Manifest, Precision, Quality
+from jetson.samples import Samples
+from toolkit.bundle_folder import write_samples
 from toolkit.data.dataset import DataSet, Part
 from toolkit.export.units import Step
 
@@ -57,20 +59,22 @@ def check_fits(data: DataSet, spec: str, model: Manifest | ModelConfig, what: st
 def judge(
     bundle: Bundle, parts: Mapping[str, Part], most: int, begin: Step, *, strict: bool
 ) -> tuple[Manifest, tuple[str, ...]]:
-    """Run the units over `fit`, `select` and `test` and write down what follows.
+    """Run the units over `fit`, `select` and `test` and write down what follows; what they answered goes to the folder.
 
     Args:
-        bundle: its units.
+        bundle: its units, and the folder that takes the samples.
         parts: by role.
         most: at most so many frames of each.
         begin: told of the progress.
         strict: too few frames are an error; else confidence stays the softmax at a temperature, and a remark says so.
 
     Returns:
-        The manifest with quality, temperature, posterior or interval, reliability and the joint table; and remarks.
+        The manifest with quality, temperature, posterior or interval, reliability, the joint table and the samples;
+        and remarks.
 
     Raises:
         DataError: the data does not fit the model, or is too little and `strict`.
+        StorageError: the samples cannot be written.
     """
     manifest = bundle.manifest
     held = {role: parts[role].head(most) for role in ("fit", *JUDGED)}
@@ -85,7 +89,10 @@ def judge(
         _exit(e, _qualities(manifest, found, k), beliefs[k], {p: q[k] for p, q in variants.items()})
         for k, e in enumerate(manifest.exits)
     )
-    return msgspec.structs.replace(manifest, exits=exits, joint=joint), remarks
+    temperatures = [b.temperature for b in beliefs if b.temperature is not None] or None
+    samples = {role: Samples.of(h.outputs, h.targets, temperatures) for role, h in found.items()}
+    stated = write_samples(bundle.path, samples)
+    return msgspec.structs.replace(manifest, exits=exits, joint=joint, samples=stated), remarks
 
 
 def _beliefs(

@@ -1,14 +1,17 @@
+import hashlib
 import json
 import os
 import random
 import shutil
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jetson.bundle import Bundle
 from jetson.errors import BundleError, OfframpError, StorageError
+from jetson.samples import Samples
 from tests.bundles import edit_manifest, tiny_bundle, with_half
 
 FUZZ = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -126,13 +129,15 @@ def test_a_file_name_that_is_too_long_is_one_line(bundle):
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory):
-    return tiny_bundle(tmp_path_factory.mktemp("fuzz") / "bundle")
+    return tiny_bundle(tmp_path_factory.mktemp("fuzz") / "bundle", samples={"fit": answered(5)})
 
 
 def opens_or_says_why(bundle, content):
     (bundle.path / "manifest.json").write_bytes(content)
     try:
-        Bundle.open(bundle.path, verify=False)
+        opened = Bundle.open(bundle.path, verify=False)
+        for role in opened.manifest.samples:
+            opened.samples(role)
     except OfframpError as error:
         assert error.exit_code == 2 and str(error)
 
@@ -196,3 +201,56 @@ def test_a_damaged_variant_is_refused_like_a_unit(tmp_path, damage):
     with pytest.raises(BundleError, match=r"segment-2\.fp16\.onnx: .*segment-2") as caught:
         Bundle.open(bundle.path)
     assert "\n" not in str(caught.value)
+
+
+def answered(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return Samples.of(rng.normal(size=(n, 4, 3)).astype(np.float32), rng.integers(0, 3, n), [1.5] * 4)
+
+
+@pytest.fixture
+def told(tmp_path):
+    """A bundle that tells what its exits answer."""
+    return tiny_bundle(tmp_path / "told", samples={"fit": answered(20), "select": answered(30, 1)})
+
+
+def test_what_the_exits_answer_is_read_by_role(told, bundle):
+    found = Bundle.open(told.path).samples("select")
+    assert len(found) == told.manifest.samples["select"].n == 30 and found.exits == 4
+    assert np.array_equal(found.worth, answered(30, 1).worth)
+    assert told.samples("test") is None and bundle.samples("fit") is None
+    assert told.manifest.identity == bundle.manifest.identity
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda f: f.unlink(), "the file of the fit samples is missing"),
+        (lambda f: f.write_bytes(f.read_bytes()[:-1]), r"the fit samples has \d+ bytes and should have \d+"),
+        (lambda f: f.write_bytes(f.read_bytes()[:-1] + b"x"), r"the fit samples was altered \(its SHA-256 differs\)"),
+        (lambda f: (f.rename(f.parents[2] / f.name), f.symlink_to(f.parents[2] / f.name)), "leaves the bundle"),
+    ],
+)
+def test_damaged_samples_are_refused_like_a_unit(told, damage, says):
+    damage(told.path / "samples" / "fit.npz")
+    refuses(told.path, says)
+    with pytest.raises(BundleError, match=says):
+        told.samples("fit")
+    assert told.samples("select") is not None
+
+
+def test_a_file_among_the_samples_that_no_hash_covers_is_refused(told):
+    (told.path / "samples" / "test.npz").write_bytes(b"x")
+    refuses(told.path, r"test\.npz: the manifest does not name this file")
+
+
+def test_samples_of_another_count_or_of_another_kind_are_refused(told):
+    edit_manifest(told.path, lambda m: m["samples"]["fit"].update(n=21))
+    with pytest.raises(BundleError, match=r"fit\.npz: holds 20 frames and should hold 21; build the bundle again"):
+        Bundle.open(told.path).samples("fit")
+    file, content = told.path / "samples" / "fit.npz", b"not what it says"
+    file.write_bytes(content)
+    stated = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    edit_manifest(told.path, lambda m: m["samples"]["fit"].update(stated))
+    with pytest.raises(BundleError, match=r"fit\.npz: no archive of uncompressed arrays"):
+        Bundle.open(told.path).samples("fit")

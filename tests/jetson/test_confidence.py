@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetson.beliefs import Posterior
-from jetson.confidence import CLIP, LIMIT, Belief, believe, logit
+from jetson.confidence import CLIP, LIMIT, Belief, believe, logit, posterior_logits, scores
 
 LOGITS = np.array([0.5, 3.0, -1.0, 2.0], np.float32)
 POSTERIOR = Posterior(alone=(0.2, 0.9), joined=(-0.4, 0.7, 0.5, 1.1))
@@ -112,3 +112,68 @@ def test_whatever_a_manifest_may_hold_is_a_probability(outputs, temperature, alo
     found = believe(np.array(outputs, np.float32), temperature, Posterior(alone=alone, joined=joined), held)
     assert 0 < found.confidence < 1 and 0 < found.alone < 1 and abs(found.logit) <= LIMIT
     assert found.class_index == np.argmax(np.array(outputs, np.float32))
+
+
+FRAMES = st.integers(1, 6).flatmap(
+    lambda width: st.lists(
+        st.lists(
+            st.floats(allow_nan=False, allow_infinity=False, width=32) | st.floats(-20, 20, width=32),
+            min_size=width,
+            max_size=width,
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(frames=FRAMES, temperature=st.floats(1e-3, 1e3))
+def test_scores_of_many_frames_are_what_each_alone_gives(frames, temperature):
+    outputs = np.array(frames, np.float32)
+    kept = outputs.copy()
+    class_index, logits = scores(outputs, temperature)
+    found = [believe(row, temperature) for row in outputs]
+    assert class_index.tolist() == [b.class_index for b in found] and class_index.shape == logits.shape
+    assert logits == pytest.approx([b.logit for b in found], rel=1e-9, abs=1e-9) and logits.dtype == np.float64
+    assert np.array_equal(outputs, kept)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    frames=FRAMES,
+    temperature=st.floats(1e-2, 1e2),
+    alone=st.tuples(st.floats(-30, 30), st.floats(0, 4)),
+    joined=st.none() | st.tuples(st.floats(-30, 30), st.floats(0, 4), st.floats(0, 4), st.floats(-30, 30)),
+    data=st.data(),
+)
+def test_posteriors_of_many_frames_are_what_each_alone_gives(frames, temperature, alone, joined, data):
+    outputs, posterior = np.array(frames, np.float32), Posterior(alone=alone, joined=joined)
+    n, width = outputs.shape
+    class_index, said = scores(outputs, temperature)
+    held = [
+        in_hand(*pair)
+        for pair in data.draw(st.lists(st.tuples(st.integers(0, width - 1), st.floats(0, 1)), min_size=n, max_size=n))
+    ]
+    before = {
+        "before_logit": np.array([b.logit for b in held]),
+        "before_class": np.array([b.class_index for b in held]),
+    }
+    nothing = [None] * n
+    for of, hand, given_hand in (
+        (None, nothing, {}),
+        (None, held, before),
+        (posterior, nothing, {}),
+        (posterior, held, before),
+    ):
+        found = posterior_logits(said, class_index, of, **given_hand)
+        expected = [believe(row, temperature, of, b).logit for row, b in zip(outputs, hand, strict=True)]
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_single_precision_scores_are_lifted_before_the_formula():
+    class_index, said = scores(np.stack([LOGITS, -LOGITS]), 1.5)
+    found = posterior_logits(said.astype(np.float32), class_index.astype(np.int32), POSTERIOR)
+    assert found.dtype == np.float64 and found == pytest.approx(
+        posterior_logits(said, class_index, POSTERIOR), rel=1e-6
+    )

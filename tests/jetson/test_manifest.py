@@ -61,7 +61,7 @@ def test_a_manifest_survives_the_way_to_disk_and_back(content):
         (b'{"format": "offramp-bundle"}', "format version None is not one"),
         (b'{"format": "offramp-bundle", "version": 0}', "format version 0 is not one"),
         (b'{"format": "offramp-bundle", "version": "2"}', "format version '2' is not one"),
-        (b'{"format": "offramp-bundle", "version": 4}', "format version 4 is newer .* upgrade"),
+        (b'{"format": "offramp-bundle", "version": 5}', "format version 5 is newer .* upgrade"),
         (b'{"format": "offramp-bundle", "version": 123456789012345678901234567890}', "is newer"),
         (b'{"format": "offramp-bundle", "version": true}', "Expected `int`, got `bool`|missing required"),
     ],
@@ -71,8 +71,8 @@ def test_what_is_no_manifest_is_one_line(content, says):
 
 
 def test_a_newer_version_is_refused_before_its_keys_are_looked_at(content):
-    data = json.loads(content) | {"version": 4, "energy": 1}
-    refuses(json.dumps(data).encode(), "format version 4 is newer than this Offramp reads")
+    data = json.loads(content) | {"version": 5, "energy": 1}
+    refuses(json.dumps(data).encode(), "format version 5 is newer than this Offramp reads")
 
 
 @pytest.mark.parametrize(
@@ -261,3 +261,34 @@ def test_each_choice_of_precisions_has_an_identity(tmp_path):
     assert tiny_bundle(tmp_path / "plain").manifest.identity == full, "a variant that does not run changes nothing"
     with pytest.raises(BundleError, match=r"in fp32, fp16 only; build it again with: .* fp32,int8"):
         manifest.identity_at(["int8"] * len(manifest.units))
+
+
+SAMPLES = {"file": "samples/fit.npz", "sha256": "ab" * 32, "size_bytes": 3, "n": 12}
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "says"),
+    [
+        ("train", {}, "there are samples of 'train', which is none of fit, select, test"),
+        ("", {}, "there are samples of ''"),
+        ("fit", {"file": "../fit.npz"}, r"the file '\.\./fit.npz' of the fit samples leaves the bundle"),
+        ("fit", {"file": ""}, "leaves the bundle"),
+        ("test", {"file": "/tmp/fit.npz"}, "of the test samples leaves the bundle"),
+        ("fit", {"sha256": "AB" * 32}, "the hash of the fit samples is not a SHA-256"),
+        ("select", {"n": 0}, "the select samples have no frames"),
+        ("fit", {"n": "many"}, "Expected `int`"),
+        ("fit", {"frames": 3}, "unknown field `frames`"),
+    ],
+)
+def test_samples_keep_the_rules_of_files(content, role, change, says):
+    refuses(changed(content, "samples", {role: SAMPLES | change}), says)
+
+
+def test_samples_shape_no_identity(content):
+    manifest = decode_manifest(changed(content, "samples", {"fit": SAMPLES}), "m.json")
+    assert manifest.samples["fit"].n == 12 and manifest.identity == decode_manifest(content, "m.json").identity
+
+
+def test_a_manifest_of_the_third_version_has_no_samples(content):
+    aged = changed(changed(content, "version", 3), "samples", KeyError)
+    assert decode_manifest(aged, "m.json") == decode_manifest(content, "m.json")

@@ -51,7 +51,7 @@ def test_the_bundle_is_whole_and_runs(built):
     bundle = Bundle.open(built.bundle)
     manifest = bundle.manifest
     assert manifest.task == "classification" and manifest.classes == tuple("0123456789")
-    assert {p.name for p in built.bundle.iterdir()} == {"manifest.json", "units"}
+    assert {p.name for p in built.bundle.iterdir()} == {"manifest.json", "units", "samples"}
     assert manifest.precisions == ("fp32", "fp16") and all(u.dynamic_batch for u in manifest.units)
     assert {p.name for p in (built.bundle / "units").iterdir()} == both(u.name for u in manifest.units)
     assert manifest.provenance.checkpoint == load_checkpoint(built.checkpoint).digest
@@ -77,6 +77,15 @@ def test_the_qualities_are_what_pytorch_scores(built):
         right = (answer.argmax(dim=1).numpy() == digits.test.targets).mean()
         assert reported.value == pytest.approx(right, abs=1e-9)
         assert reported.low < reported.value < reported.high
+
+
+def test_the_samples_reproduce_every_quality(built):
+    bundle = Bundle.open(built.bundle)
+    for number, role in enumerate(("select", "test")):
+        found = bundle.samples(role)
+        assert [w.mean() for w in found.worth.T] == [e.quality[number].value for e in bundle.manifest.exits]
+        assert len(found) == bundle.manifest.samples[role].n == bundle.manifest.exits[0].quality[number].n
+    assert len(bundle.samples("fit")) == bundle.manifest.provenance.data.splits["fit"].n
 
 
 def test_a_second_build_does_nothing(built, place, exporter):

@@ -32,6 +32,10 @@ def test_beliefs_are_replaced_and_nothing_else(place):
     result = run(place, data="site")
     now = Bundle.open(place).manifest
     assert result.remarks == () and result.bundle.manifest == now and units(place) == held
+    assert before.samples == {} and {r: s.n for r, s in now.samples.items()} == {"fit": 36, "select": 36, "test": 40}
+    for number, role in enumerate(("select", "test")):
+        worth = result.bundle.samples(role).worth
+        assert [w.mean() for w in worth.T] == [e.quality[number].value for e in now.exits]
     assert now.build != before.build and now.identity == before.identity
     data = data_sets.load("site")
     parts = {role: part for role, part in roles(data).items() if role != "train"}
@@ -55,6 +59,7 @@ def test_other_data_gives_other_beliefs_and_the_last_counts(place):
     second = Bundle.open(place).manifest
     assert second.provenance.calibrated.name == "other" and second.build != first.build
     assert second.exits[0].posterior != first.exits[0].posterior
+    assert all(second.samples[role].sha256 != first.samples[role].sha256 for role in ("fit", "select", "test"))
     run(place, data="other")
 
 
@@ -126,7 +131,7 @@ def test_frames_for_int8_of_their_own_are_taken_and_recorded(place, tmp_path):
 def test_a_bundle_of_an_older_version_comes_out_as_the_newest(place, version):
     def age(m):
         m["version"] = version
-        del m["joint"], m["quantisation"], m["plans"], m["provenance"]["calibrated"]
+        del m["joint"], m["quantisation"], m["plans"], m["samples"], m["provenance"]["calibrated"]
         for exit_ in m["exits"]:
             for key in ("variant_quality", "posterior", "interval", "reliability"):
                 del exit_[key]
@@ -144,7 +149,8 @@ def test_a_bundle_of_an_older_version_comes_out_as_the_newest(place, version):
     edit_manifest(place, age)
     held = units(place)
     run(place, data="site")
-    assert msgspec.json.decode((place / MANIFEST).read_bytes())["version"] == 3 and units(place) == held
+    assert msgspec.json.decode((place / MANIFEST).read_bytes())["version"] == 4 and units(place) == held
+    assert set(Bundle.open(place).manifest.samples) == {"fit", "select", "test"}
     made = run(place, data="site", precisions=("int8",), int8=LOOSE).bundle.manifest
     assert set(made.offered) == {"fp32", "int8", *(("fp16", "int8-fp16") if version == 2 else ())}
 
@@ -165,12 +171,13 @@ def profiles(place, folder, *precisions):
 
 def test_a_plan_comes_of_what_was_measured_and_changes_nothing_else(place, tmp_path):
     run(place, data="site", precisions=("int8",), int8=LOOSE)
-    before, held = Bundle.open(place).manifest, units(place)
+    before, held, told = Bundle.open(place).manifest, units(place), tree(place / "samples")
     files = profiles(place, tmp_path, "fp32", "int8")
     result = run(place, profiles=files)
     now = Bundle.open(place).manifest
     assert msgspec.structs.replace(now, plans={}, build="") == msgspec.structs.replace(before, build="")
     assert now.build != before.build and units(place) == held
+    assert tree(place / "samples") == told and set(told) == {"fit.npz", "select.npz", "test.npz"}
     assert set(now.plans) == {"onnxruntime"} and set(now.plans["onnxruntime"]) <= {"fp32", "int8"}
     assert result.remarks[0].startswith("onnxruntime: ")
     assert Runtime.load(place).engines.precisions == now.plans["onnxruntime"]

@@ -154,6 +154,18 @@ def test_nor_are_folders_among_the_units(place):
     assert tree(place) == before
 
 
+def test_nor_are_files_among_the_samples(place):
+    run(place, data="site")
+    (place / "samples" / "notes.txt").write_text("measured on Tuesday")
+    before = tree(place)
+    with pytest.raises((BadInput, BundleError), match=r"samples/notes\.txt"):
+        run(place, data="site")
+    (place / "samples" / "notes.txt").rename(place / "samples" / "extra.npz")
+    with pytest.raises(BundleError, match=r"extra\.npz: the manifest does not name this file"):
+        run(place, data="site")
+    assert len(tree(place)) == len(before)
+
+
 def test_a_damaged_bundle_is_refused(place):
     (place / "units" / "head.onnx").write_bytes(b"x")
     refuses(place, BundleError, "the file is truncated or altered", data="site")

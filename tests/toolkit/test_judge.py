@@ -9,6 +9,7 @@ import pytest
 from calibration.beliefs import LEAST
 from jetson import Bundle
 from jetson.bundle import MANIFEST
+from jetson.confidence import posterior_logits
 from jetson.errors import DataError
 from tests.bundles import tiny_bundle
 from tests.toolkit.pictures import SEED, pictures, sort_out
@@ -63,6 +64,18 @@ def written(folder, manifest):
     return Bundle.open(folder).manifest
 
 
+def reproduced(bundle, manifest):
+    """The samples in the folder give every exit's quality exactly, frame by frame."""
+    opened = Bundle(bundle.path, manifest)
+    assert set(manifest.samples) == {"fit", "select", "test"}
+    for role, stated in manifest.samples.items():
+        found = opened.samples(role)
+        assert len(found) == stated.n and found.exits == len(manifest.exits)
+        for exit_, worth in zip(manifest.exits, found.worth.T, strict=True):
+            for quality in exit_.quality:
+                assert quality.split != role or (worth.mean() == quality.value and len(worth) == quality.n)
+
+
 def test_select_is_believed_and_test_reported(bundle):
     titles, begin = told()
     manifest, remarks = judge(bundle, parts(bundle, test=35), 2000, begin, strict=True)
@@ -76,11 +89,22 @@ def test_select_is_believed_and_test_reported(bundle):
         assert exit_.interval is None and exit_.variant_quality == {}
     assert manifest.joint.split == "select" and len(manifest.joint.edges) == 4
     assert manifest.exits[-1].quality[0].value > 0.7 > manifest.exits[0].quality[0].value
+    reproduced(bundle, manifest)
+
+
+def test_what_the_joint_table_counts_follows_from_the_samples(bundle):
+    manifest, _ = judge(bundle, parts(bundle), 2000, quiet, strict=True)
+    found = Bundle(bundle.path, manifest).samples("select")
+    for k, exit_ in enumerate(manifest.exits):
+        logits = posterior_logits(found.score[:, k], found.class_index[:, k], exit_.posterior)
+        bucket = np.searchsorted(manifest.joint.edges[k], 1 / (1 + np.exp(-logits)), side="right")
+        assert np.bincount(bucket, minlength=len(manifest.joint.n[k])).tolist() == list(manifest.joint.n[k])
 
 
 def test_at_most_so_many_frames_of_each_are_looked_at(bundle):
     manifest, _ = judge(bundle, parts(bundle), 33, quiet, strict=True)
     assert {q.n for e in manifest.exits for q in e.quality} == {33}
+    assert {s.n for s in manifest.samples.values()} == {33}
 
 
 def test_units_in_int8_are_judged_beside(bundle):
@@ -93,6 +117,8 @@ def test_units_in_int8_are_judged_beside(bundle):
     for exit_ in manifest.exits:
         assert set(exit_.variant_quality) == {"int8"}
         assert [(q.split, q.n) for q in exit_.variant_quality["int8"]] == [("select", 40), ("test", 40)]
+    told = Bundle(bundle.path, manifest).samples("select")
+    assert told.worth[:, -1].mean() == manifest.exits[-1].quality[0].value, "of the units' own precision"
     for file in (bundle.path / "units").glob("*.int8.onnx"):
         file.unlink()
 
@@ -100,6 +126,7 @@ def test_units_in_int8_are_judged_beside(bundle):
 @pytest.mark.parametrize("short", ["fit", "select"])
 def test_a_build_goes_on_with_the_softmax_where_frames_are_too_few(bundle, short):
     manifest, (remark,) = judge(bundle, parts(bundle, **{short: LEAST - 1}), 2000, quiet, strict=False)
+    reproduced(bundle, manifest)
     assert written(bundle.path, manifest) == manifest and manifest.joint is None
     assert all(e.temperature and e.posterior is None and e.reliability == () for e in manifest.exits)
     assert remark.startswith(f"{LEAST - 1} frames to fit and to select on are too few") and "\n" not in remark
@@ -114,9 +141,11 @@ def test_a_regression_gets_intervals(values):
         assert exit_.temperature is exit_.posterior is None and len(exit_.interval.half_width) == 2
         assert [q.metric for q in exit_.quality] == ["mean_absolute_error"] * 2
         assert {q.per_class for q in exit_.quality} == {None}
+    reproduced(values, manifest)
     few, (remark,) = judge(values, parts(values, 5), 2000, quiet, strict=False)
     assert few.exits[0].interval is None and few.joint is None and "offramp calibrate" in remark
     assert written(values.path, few) == few
+    reproduced(values, few)
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
