@@ -22,12 +22,12 @@ class Budget:
     A relative budget starts anew with every inference it is given to; a cut stays.
     """
 
-    __slots__ = ("_limit", "_was_cut")
+    __slots__ = ("_cut_at", "_limit")
 
     def __init__(self, kind: Kind, seconds: float) -> None:
         # One tuple, replaced as a whole: a reader in another thread sees the old budget or the new one, never a mix.
         self._limit: tuple[Kind, float] = (kind, seconds)
-        self._was_cut = False
+        self._cut_at = math.inf
 
     @classmethod
     def within(cls, ms: float) -> Budget:
@@ -76,12 +76,17 @@ class Budget:
 
     def cut(self) -> None:
         """Answer now, with the best so far; with the nearest exit when there is none yet."""
-        self._was_cut = True
+        self._cut_at = min(self._cut_at, clock())
 
     @property
     def was_cut(self) -> bool:
         """Whether `cut` has been called."""
-        return self._was_cut
+        return self._cut_at < math.inf
+
+    @property
+    def cut_at(self) -> float:
+        """The moment `cut` was called first, in seconds; infinite before."""
+        return self._cut_at
 
     @property
     def kind(self) -> Kind:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from jetson.scheduling.paths import Paths
+from jetson.scheduling.rules import ADVANCE, STOP
 
-ADVANCE = -1
-"""Action: run the next segment."""
-STOP = -2
-"""Action: answer with what is in hand. Any action from 0 up means: run the branch of that exit."""
+__all__ = ["ADVANCE", "STOP", "EveryExit", "FrameEnd", "Policy", "State", "StaticExit", "Untimed"]
 
 
 @dataclass
@@ -24,16 +22,58 @@ class State:
     """The exit in hand (0-based), -1 for none."""
     confidence: float = math.nan
     """Of the answer in hand; NaN when there is none or in regression."""
+    said: float = math.nan
+    """What the answer in hand says of itself: the logit of its confidence, or in regression its first output."""
     remaining_ms: float = math.inf
     """Time left; infinite without a limit, negative when it has passed."""
+    elapsed_ms: float = 0.0
+    """Since the frame began."""
     known: bool = True
     """False when there is a limit that nobody knows."""
+
+
+class FrameEnd(NamedTuple):
+    """How a frame went, for a policy that learns; milliseconds from its start."""
+
+    budget_ms: float
+    """As it was told at first; infinite without a limit."""
+    final_ms: float
+    """As it stood at the end."""
+    elapsed_ms: float
+    """When the answer was given; of a budget that nobody knew and that ran out, when it did."""
+    revised_at_ms: float
+    """When the budget was seen to be another, or one that nobody knew to have run out; infinite for never."""
+    known: bool
+
+
+class Quiet:
+    """What a policy does that neither estimates nor learns anything."""
+
+    slowdown = 1.0
+    notice: str | None = None
+
+    def begin(self, gap_ms: float) -> None:
+        """Nothing changes."""
+
+    def commit(self, state: State) -> int | None:
+        """Never: what comes next is decided at every boundary."""
+        return None
+
+    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
+        """Nothing is learnt."""
+
+    def finish(self, end: FrameEnd) -> None:
+        """Nothing is learnt."""
 
 
 class Policy(Protocol):
     """Chooses what runs next."""
 
     name: str
+
+    def begin(self, gap_ms: float) -> None:
+        """Be told that a frame begins, so long after the last answer; infinite for the first."""
+        ...
 
     def decide(self, state: State) -> int:
         """An action for this boundary: an exit's index, `ADVANCE` or `STOP`."""
@@ -56,16 +96,23 @@ class Policy(Protocol):
         """
         ...
 
+    def finish(self, end: FrameEnd) -> None:
+        """Be told how a frame went."""
+        ...
+
     @property
     def slowdown(self) -> float:
         """How much slower than profiled the policy believes the device to be; 1 when it does not estimate it."""
         ...
 
+    @property
+    def notice(self) -> str | None:
+        """What the user should know about the device; None for nothing."""
+        ...
 
-class StaticExit:
+
+class StaticExit(Quiet):
     """Always the same exit, whatever the budget. A baseline, and how `profile` measures an exit's own path."""
-
-    slowdown = 1.0
 
     def __init__(self, paths: Paths, exit_: int) -> None:
         self.name = f"static-{exit_ + 1}"
@@ -82,15 +129,11 @@ class StaticExit:
         """Always."""
         return self.exit
 
-    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
-        """Nothing is learnt."""
 
-
-class EveryExit:
+class EveryExit(Quiet):
     """Every branch on the way to the end: how `profile` measures all units in one frame."""
 
     name = "every-exit"
-    slowdown = 1.0
 
     def __init__(self, paths: Paths) -> None:
         self._stages = paths.stages
@@ -102,19 +145,11 @@ class EveryExit:
             return STOP
         return following if self._stages[following] == state.stage else ADVANCE
 
-    def commit(self, state: State) -> int | None:
-        """Never: each unit is to be timed on its own."""
-        return None
 
-    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
-        """Nothing is learnt."""
-
-
-class Untimed:
+class Untimed(Quiet):
     """What can be done without a profile: straight to the last exit, or every exit when the limit is unknown."""
 
     name = "untimed"
-    slowdown = 1.0
 
     def __init__(self, paths: Paths) -> None:
         self._straight = StaticExit(paths, len(paths.stages) - 1)
@@ -127,6 +162,3 @@ class Untimed:
     def commit(self, state: State) -> int | None:
         """The last exit, unless there is a limit."""
         return (self._straight if state.known else self._every).commit(state)
-
-    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
-        """Nothing is learnt."""

@@ -28,6 +28,7 @@ def make(bundles, monkeypatch):
         profile = fake_profile(bundle, **options)
         engines = FakeEngines(bundle, clock, profile)
         monkeypatch.setattr("jetson.runtime.clock", clock)
+        monkeypatch.setattr("jetson.walk.clock", clock)
         chosen = policy(bundle.manifest, profile) if policy is Replan else policy(Paths.of(bundle.manifest))
         made = Runtime(bundle, engines, chosen, timed=policy is Replan)
         prepare = made.preprocessor

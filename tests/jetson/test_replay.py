@@ -79,6 +79,7 @@ def fake(tmp_path, monkeypatch):
         clock.advance(seconds * 1e3)
 
     monkeypatch.setattr("jetson.runtime.clock", clock)
+    monkeypatch.setattr("jetson.walk.clock", clock)
     monkeypatch.setattr(replay, "clock", clock)
     monkeypatch.setattr(replay.time, "sleep", sleep)
 

@@ -48,6 +48,7 @@ def make(bundle, monkeypatch):
     def runtime(policy=None, ahead=True):
         clock = VirtualClock()
         monkeypatch.setattr("jetson.runtime.clock", clock)
+        monkeypatch.setattr("jetson.walk.clock", clock)
         profile = gpu_profile(bundle)
         engines = Ahead(bundle, clock, fake_profile(bundle))
         made = Runtime(bundle, engines, policy or Replan(bundle.manifest, profile, ahead=ahead), ahead=ahead)

@@ -179,6 +179,7 @@ def test_waiting_for_another_frame_counts(make, monkeypatch):
         return now
 
     monkeypatch.setattr("jetson.runtime.clock", clock)
+    monkeypatch.setattr("jetson.walk.clock", clock)
     when(fake, "segment-1", pause)
     names = ("first", "second")
     first, second = (threading.Thread(target=lambda n=n: answers.update({n: fake.infer(FRAME)}), name=n) for n in names)

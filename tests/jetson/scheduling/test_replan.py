@@ -32,7 +32,7 @@ def target(policy, **state):
     now = State(**state)
     while (action := policy.decide(now)) == ADVANCE:
         now.stage += 1
-        now.remaining_ms -= policy._needed_ms[now.stage - 1][-1] - policy._needed_ms[now.stage][-1]
+        now.remaining_ms -= policy.rules.needed_ms[now.stage - 1][-1] - policy.rules.needed_ms[now.stage][-1]
     return -1 if action == STOP else action
 
 
@@ -158,7 +158,7 @@ def policy_of(folder, qualities, medians, spread=0.05):
 @given(QUALITIES, MEDIANS, st.integers(0, 3), st.lists(st.floats(-2, 50), min_size=2, max_size=8))
 def test_more_time_never_gives_a_shallower_exit(folder, qualities, medians, stage, times):
     policy = policy_of(folder, qualities, medians)
-    needed = policy._needed_ms[stage]
+    needed = policy.rules.needed_ms[stage]
 
     def heads_for(ms):
         # What decide weighs at this boundary, stated anew: the deepest that fits, else the quickest.

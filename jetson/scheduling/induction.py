@@ -1,0 +1,270 @@
+"""Backward induction (Bellman 1957): from what units take and what answers are worth to the best action everywhere.
+
+A state is the stage (segments run), the answer in hand with the bucket of what it says of itself, and the time that is
+left, on a grid. Going backwards, the value of a state is the best of three: stop with the answer in hand, run the
+branch of an exit that lies here, or run the next segment. A unit's time is a distribution; what it leaves between two
+points of the grid is shared between them, since rounding up would make short units longer than they are.
+
+One induction serves four kinds of budget. The time that is left runs down to 0, where a known budget ends. Of a budget
+that nobody knows only a distribution is known: then "time left" is the time to the latest moment it can end, and
+`survival` says with which probability it has not ended by then. A budget that may be revised is one whose time left
+may become another after every unit, with a probability and a distribution of ratios. What happens to an answer that
+is not finished when the budget ends is `late`: it is lost, or the answer in hand counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from jetson.profiling.profile import LEVELS, LatencyProfile, Sketch
+from jetson.scheduling.outlook import Outlook
+from jetson.scheduling.paths import Paths
+from jetson.scheduling.rules import ADVANCE, STOP
+
+Values = npt.NDArray[np.float32]
+Actions = npt.NDArray[np.int8]
+Late = Literal["lost", "best-so-far"]
+
+POINTS = 1024
+"""Of the grid of time."""
+ROOM = 1.15
+"""The grid reaches so many times as far as all units take together at their 95 % quantile."""
+THRIFT = 1e-4
+"""Value of the time that all units take together: of two actions that are as good, the shorter is taken."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What counts beside the worth of an answer."""
+
+    per_ms: float = 0.0
+    """Lambda: value of a millisecond of computing, as profiled."""
+    late: float = 0.25
+    """What an answer that comes late costs, beside its worth."""
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """How a budget is revised while inference runs."""
+
+    per_ms: float
+    """How often, per millisecond of computing as profiled."""
+    ratios: tuple[float, ...]
+    """Time left after a revision over the time left before; negative when it is over."""
+    shares: tuple[float, ...]
+    """How likely each is."""
+
+
+class Kernel(NamedTuple):
+    """The distribution of one unit's time on the grid."""
+
+    steps: tuple[int, ...]
+    shares: tuple[float, ...]
+    cost_ms: float
+    """Its mean."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What units take, on the grid."""
+
+    step_ms: float
+    segments: tuple[Kernel, ...]
+    branches: tuple[Kernel, ...]
+    points: int = POINTS
+
+    @classmethod
+    def of(cls, paths: Paths, profile: LatencyProfile, names: Sequence[str], points: int = POINTS) -> Costs:
+        """From measured latencies.
+
+        Args:
+            paths: the bundle's paths.
+            profile: measured on this device.
+            names: of the units, by index.
+            points: of the grid.
+        """
+        sketches = [profile.units[name].end_to_end_ms for name in names]
+        step = max(ROOM * sum(float(s.quantile(0.95)) for s in sketches) / points, 1e-9)
+        kernels = [kernel(s, step) for s in sketches]
+        return cls(step, tuple(kernels[i] for i in paths.segments), tuple(kernels[i] for i in paths.branches), points)
+
+
+def kernel(sketch: Sketch, step_ms: float) -> Kernel:
+    """Put a measured distribution on a grid, each share split between the points on both sides of it."""
+    levels, times = mid_quantiles(sketch)
+    found: dict[int, float] = {}
+    for share, time in zip(levels, times, strict=True):
+        place = time / step_ms
+        low = int(place)
+        found[low] = found.get(low, 0.0) + share * (1.0 - (place - low))
+        found[low + 1] = found.get(low + 1, 0.0) + share * (place - low)
+    used = sorted(s for s, share in found.items() if share > 0.0)
+    return Kernel(tuple(used), tuple(found[s] for s in used), float(np.dot(levels, times)))
+
+
+def mid_quantiles(sketch: Sketch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """A sketch as shares and the time of each: between two of its levels, the middle of their quantiles."""
+    bounds = np.array([0.0, *LEVELS, 1.0])
+    values = np.array([sketch.quantiles[0], *sketch.quantiles, sketch.quantiles[-1]])
+    return np.diff(bounds), (values[1:] + values[:-1]) / 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """The best action and its value, everywhere.
+
+    Columns: 0 when the budget is over, then the points of the grid from 0 on; the last holds for all time beyond it.
+    """
+
+    action: Actions
+    """(stages + 1, exits + 1, buckets, points + 1): an exit's index, `ADVANCE` or `STOP`. The second index is 0 with
+    nothing in hand, else the exit in hand plus 1."""
+    value: Values
+    """The same shape."""
+    step_ms: float
+    outlook: Outlook
+    costs: Costs
+    prices: Prices
+    late: Late
+    survival: Values = field(repr=False)
+    """(points + 1,): probability that the budget has not ended; 1 for a known budget."""
+
+
+def solve(
+    paths: Paths,
+    outlook: Outlook,
+    costs: Costs,
+    prices: Prices,
+    late: Late = "lost",
+    survival: npt.NDArray[np.float64] | None = None,
+    revisions: Revisions | None = None,
+) -> Table:
+    """Find the best action in every state.
+
+    Args:
+        paths: the bundle's paths.
+        outlook: what answers are worth, and what one says of the next.
+        costs: what units take.
+        prices: of time and of being late.
+        late: what happens to an answer that is not finished when the budget ends.
+        survival: (points,) for a budget of which only the distribution is known: the probability that it has not ended
+            when the time to the last point's moment is that of the grid point. None for a known budget.
+        revisions: how a budget is revised meanwhile; None for never.
+    """
+    stages, exits, buckets = len(paths.segments), len(paths.branches), outlook.buckets
+    columns = costs.points + 1
+    alive = np.ones(columns, np.float32)
+    alive[0] = 0.0
+    if survival is not None:
+        alive[1:] = survival
+    value = np.full((stages + 1, exits + 1, buckets, columns), -np.inf, np.float32)
+    action = np.full(value.shape, STOP, np.int8)
+    worth = np.concatenate([np.zeros((1, buckets)), outlook.worth]).astype(np.float32)
+    total_ms = sum(k.cost_ms for k in (*costs.segments, *costs.branches))
+    per_ms = prices.per_ms + THRIFT / max(total_ms, 1e-9)
+    nearest = _nearest(paths, costs)
+    first = np.broadcast_to(outlook.first[None, :, None, :], (1, exits, buckets, buckets))
+    move = np.concatenate([first, outlook.move]).astype(np.float32)
+    shift = _Shift(alive, revisions, costs.step_ms, columns)
+    # What is left when the budget ends while a unit runs: with nothing in hand the way to the nearest answer too.
+    lost = np.full((stages + 1, exits + 1, buckets), -prices.late, np.float32)
+    if late == "best-so-far":
+        lost[:, 1:] = worth[None, 1:]
+    lost[:, 0] = -prices.late - per_ms * np.array(nearest.ms, np.float32)[:, None]
+    for stage in range(stages, -1, -1):
+        hands = [0, *(e + 1 for e in range(exits) if paths.stages[e] <= stage)]
+        here = value[stage]
+        here[1:] = worth[1:, :, None] * alive
+        here[1:, :, 0] = lost[stage, 1:]
+        here[0, :, 0], action[stage, 0, :, 0] = lost[stage, 0, :], nearest.action[stage]
+        if stage < stages:
+            cost = costs.segments[stage]
+            ahead = shift(value[stage + 1, hands], lost[stage + 1, hands], cost) - per_ms * cost.cost_ms * alive[1:]
+            _improve(here, action[stage], hands, ahead, ADVANCE)
+        for exit_ in (e for e in reversed(range(exits)) if paths.stages[e] == stage):
+            cost = costs.branches[exit_]
+            from_hands = [h for h in hands if h <= exit_]
+            # Until the branch is done the old answer is in hand: that is what counts when the budget ends meanwhile.
+            done = shift.alive(here[exit_ + 1], cost)
+            ahead = np.einsum("hbc,ci->hbi", move[from_hands, exit_], done)
+            ahead += shift.over(cost) * lost[stage, from_hands][:, :, None] - per_ms * cost.cost_ms * alive[1:]
+            _improve(here, action[stage], from_hands, ahead, exit_)
+    return Table(action, value, costs.step_ms, outlook, costs, prices, late, alive)
+
+
+def _improve(here: Values, action: Actions, hands: Sequence[int], ahead: Values, way: int) -> None:
+    """Take an action wherever it is better than what was found so far."""
+    now = here[hands]
+    better = ahead > now[:, :, 1:]
+    now[:, :, 1:][better] = ahead[better]
+    here[hands] = now
+    chosen = action[hands]
+    chosen[:, :, 1:][better] = way
+    action[hands] = chosen
+
+
+class _Nearest(NamedTuple):
+    ms: list[float]
+    """Per stage: mean time to the answer that can be had soonest."""
+    action: list[int]
+
+
+def _nearest(paths: Paths, costs: Costs) -> _Nearest:
+    ms, action = [0.0] * (len(paths.segments) + 1), [STOP] * (len(paths.segments) + 1)
+    for stage in range(len(paths.segments), -1, -1):
+        here = [(costs.branches[e].cost_ms, e) for e, needs in enumerate(paths.stages) if needs == stage]
+        if stage < len(paths.segments):
+            here.append((costs.segments[stage].cost_ms + ms[stage + 1], ADVANCE))
+        ms[stage], action[stage] = min(here)
+    return _Nearest(ms, action)
+
+
+class _Shift:
+    """Values after a unit has run, averaged over the time it takes."""
+
+    def __init__(self, alive: Values, revisions: Revisions | None, step_ms: float, columns: int) -> None:
+        self._alive = alive
+        self._revisions = revisions
+        self._step_ms = step_ms
+        self._columns = columns
+
+    def __call__(self, after: Values, lost: Values, unit: Kernel) -> Values:
+        """(hands, buckets, points): after a unit that leaves the answer in hand as it is."""
+        found: Values = self.alive(after, unit) + self.over(unit) * lost[:, :, None]
+        return found
+
+    def alive(self, after: Values, unit: Kernel) -> Values:
+        """The share of the value from where the budget has not ended."""
+        values = self._revise(after, unit)
+        points = self._columns - 1
+        found: Values = np.zeros((*values.shape[:-1], points), np.float32)
+        for step, share in zip(unit.steps, unit.shares, strict=True):
+            if step < points:
+                found[..., step:] += np.float32(share) * values[..., 1 : points + 1 - step]
+        return found
+
+    def over(self, unit: Kernel) -> Values:
+        """(points,): probability that the budget ends while the unit runs."""
+        left = np.concatenate([np.zeros(1, np.float32), self._alive[1:]])
+        found: Values = self._alive[1:] - self.alive(left, unit)
+        return found
+
+    def _revise(self, values: Values, unit: Kernel) -> Values:
+        """Mix in what the values are after a revision; column 0 is taken for 0, `over` counts what is lost."""
+        if self._revisions is None:
+            return values
+        chance = -np.expm1(-self._revisions.per_ms * unit.cost_ms)
+        places = np.arange(self._columns - 1)
+        mixed = np.zeros_like(values[..., 1:])
+        for ratio, share in zip(self._revisions.ratios, self._revisions.shares, strict=True):
+            if ratio >= 0.0 and share > 0.0:
+                after = 1 + np.minimum((places * ratio).astype(np.intp), self._columns - 2)
+                mixed += np.float32(share) * values[..., after]
+        found: Values = np.array(values)
+        found[..., 1:] = np.float32(1.0 - chance) * values[..., 1:] + np.float32(chance) * mixed
+        return found

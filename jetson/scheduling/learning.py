@@ -1,0 +1,139 @@
+"""What a policy learns from whole frames: whether promises hold, how budgets are revised, when unknown ones run out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from jetson.scheduling.induction import Revisions
+from jetson.scheduling.memory import (
+    CUT_BINS,
+    CUTS,
+    EXPOSED,
+    FRAMES,
+    LEFT,
+    LOG,
+    PROFILED,
+    RATIO_BINS,
+    RATIOS,
+    REVISED,
+    TARGET,
+    TAU,
+)
+from jetson.scheduling.rules import ALERT, PLANNER, Rules, alert_observe
+from jetson.scheduling.slowdown import observe_unit
+
+Memory = npt.NDArray[np.float64]
+
+FORGET = 0.995
+"""What a frame counts when the next one has ended; half after 138 frames."""
+GAIN = 0.08
+"""How far one late answer moves the logarithm of tau."""
+CAREFUL = 0.75
+"""Of the promised miss rate is aimed at, so that chance does not break the promise."""
+MOST_TAU = math.log(4.0)
+RATIO_STEP = 0.125
+SELDOM = 0.005
+"""Share of frames below which revisions are taken for accidents."""
+PRIOR_FRAMES = 16.0
+"""What the guess about unknown budgets weighs, in frames."""
+
+
+def observe(rules: Rules, memory: Memory, unit: int, elapsed_ms: float) -> None:
+    """A unit, by index, has run, from boundary to boundary in so many milliseconds."""
+    profiled_ms = rules.profiled_ms[unit]
+    memory[PROFILED] += profiled_ms
+    observe_unit(memory, elapsed_ms, profiled_ms, rules.variance[unit])
+
+
+def end_frame(
+    rules: Rules,
+    memory: Memory,
+    budget_ms: float,
+    final_ms: float,
+    elapsed_ms: float,
+    revised_at_ms: float,
+    known: bool,
+) -> None:
+    """A frame has ended.
+
+    Args:
+        rules: that decided.
+        memory: what is remembered.
+        budget_ms: as it was told at first; infinite without a limit.
+        final_ms: as it stood at the end.
+        elapsed_ms: when the answer was given; of a budget that nobody knew, when it ran out if it did.
+        revised_at_ms: when it became another; when one that nobody knew ran out; infinite for never.
+        known: whether the budget was told.
+    """
+    if rules.kind == ALERT and memory[PROFILED] > 0.0:
+        alert_observe(memory, elapsed_ms / memory[PROFILED])
+    memory[TARGET] = -1.0
+    if rules.kind != PLANNER:
+        return
+    pace = math.exp(memory[LOG])
+    if not known:
+        for place in range(CUTS, LEFT + CUT_BINS):
+            memory[place] *= FORGET
+        moment = min(elapsed_ms, revised_at_ms) / pace
+        reach = rules.step_ms * (rules.hidden.shape[3] - 2)
+        place = min(int(moment / reach * CUT_BINS), CUT_BINS - 1)
+        memory[(CUTS if revised_at_ms <= elapsed_ms else LEFT) + place] += 1.0
+        return
+    if final_ms == math.inf and budget_ms == math.inf:
+        return
+    if rules.miss_rate > 0.0 and final_ms >= rules.quickest_ms * pace:
+        late = 1.0 if elapsed_ms > final_ms else 0.0
+        moved = memory[TAU] + GAIN * (late - CAREFUL * rules.miss_rate)
+        memory[TAU] = max(rules.least_tau, min(MOST_TAU, moved))
+    for place in range(FRAMES, RATIOS + RATIO_BINS):
+        memory[place] *= FORGET
+    memory[FRAMES] += 1.0
+    memory[EXPOSED] += min(elapsed_ms, revised_at_ms) / pace
+    if revised_at_ms <= elapsed_ms and budget_ms < math.inf:
+        memory[REVISED] += 1.0
+        before, after = budget_ms - revised_at_ms, final_ms - revised_at_ms
+        ratio = after / before if before > 0.0 else 1.0
+        place = 0 if after < 0.0 else min(1 + int(min(max(ratio, 0.0), 100.0) / RATIO_STEP), RATIO_BINS - 1)
+        memory[RATIOS + place] += 1.0
+
+
+def revisions(memory: Memory) -> Revisions | None:
+    """How budgets are revised, as far as frames have shown; None when they are not."""
+    if memory[REVISED] <= SELDOM * memory[FRAMES] or memory[EXPOSED] <= 0.0:
+        return None
+    counts = memory[RATIOS : RATIOS + RATIO_BINS]
+    if counts.sum() <= 0.0:
+        return None
+    ratios = (-1.0, *(RATIO_STEP * (i + 0.5) for i in range(RATIO_BINS - 1)))
+    return Revisions(float(memory[REVISED] / memory[EXPOSED]), ratios, tuple((counts / counts.sum()).tolist()))
+
+
+def survival(memory: Memory, quickest_ms: float, step_ms: float, points: int) -> npt.NDArray[np.float64]:
+    """Probability that a budget which nobody knows has not run out, as `induction.solve` takes it.
+
+    The hazard per stretch of time (Kaplan and Meier 1958) from what frames have shown, beside a guess that counts as
+    a few frames: every order of magnitude between the quickest answer and all units together is as likely.
+
+    Args:
+        memory: what is remembered.
+        quickest_ms: the quickest answer's time, as profiled.
+        step_ms: of the grid of time.
+        points: of the grid.
+
+    Returns:
+        (points,), by the time to the last point's moment: the first is where it has run out for certain.
+    """
+    reach = step_ms * (points - 1)
+    bounds = np.linspace(0.0, reach, CUT_BINS + 1)
+    shortest = min(0.8 * quickest_ms, 0.5 * reach)
+    guess = 1.0 - np.clip(np.log(np.maximum(bounds, 1e-12) / shortest) / math.log(reach / shortest), 0.0, 1.0)
+    cuts, left = memory[CUTS : CUTS + CUT_BINS], memory[LEFT : LEFT + CUT_BINS]
+    at_risk = np.cumsum((cuts + left)[::-1])[::-1] - 0.5 * left
+    hazard = (cuts + PRIOR_FRAMES * -np.diff(guess)) / np.maximum(at_risk + PRIOR_FRAMES * guess[:-1], 1e-9)
+    alive = np.concatenate([[1.0], np.cumprod(1.0 - np.clip(hazard, 0.0, 1.0))])
+    moments = reach - step_ms * np.arange(points)
+    found: npt.NDArray[np.float64] = np.interp(moments, bounds, alive)
+    return found

@@ -1,0 +1,66 @@
+"""What a policy remembers from unit to unit and frame to frame: one array of float64, by these places.
+
+Rules of decision are plain functions over numbers and arrays, so that the very code which a device runs can be compiled
+for a simulation of millions of frames. An array is what both sides can hold.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+LOG = 0
+"""Logarithm of the slowdown."""
+VARIANCE = 1
+"""How unsure that is."""
+STREAK = 2
+"""Surprising units in a row, with the sign of their surprise."""
+BOOST = 3
+"""What the pause before this frame still adds to the logarithm; halves with every unit."""
+PAUSE = 4
+"""Which of `PAUSES` kinds of pause came before this frame."""
+FIRST = 5
+"""1 until the frame's first unit has run."""
+TAU = 6
+"""Logarithm of the factor by which time is taken for shorter than it is, so that promises hold."""
+IDLE = 7
+"""Where the effect of each kind of pause stands."""
+PAUSES = 5
+SEEN = 12
+"""Units that ran."""
+LEVEL = 13
+"""Slow mean of the logarithm of measured over profiled time."""
+SPREAD = 14
+"""Slow mean of its squared distance from there."""
+TARGET = 15
+"""The exit that a policy which decides once a frame has chosen; -1 before it has."""
+KALMAN = 16
+"""Mean, variance and process noise of the slowdown in ALERT's filter."""
+FRAMES = 19
+"""Frames that ended, the older the less."""
+REVISED = 20
+"""Revisions seen in them."""
+EXPOSED = 21
+"""Milliseconds, as profiled, in which a revision could have come."""
+RATIOS = 22
+"""Where the histogram of time left after over time left before a revision stands."""
+RATIO_BINS = 16
+CUTS = 38
+"""Where the histogram of moments stands at which a budget that nobody knew ran out."""
+LEFT = 102
+"""The same of moments at which such a frame was answered before that: it ran out later."""
+CUT_BINS = 64
+HELD = 166
+"""The logarithm that was last held for a spike."""
+PROFILED = 167
+"""What the units of this frame take together as profiled, milliseconds."""
+SIZE = 168
+
+
+def blank() -> npt.NDArray[np.float64]:
+    """What is remembered before the first frame."""
+    memory = np.zeros(SIZE)
+    memory[VARIANCE] = 0.04
+    memory[TARGET] = -1.0
+    memory[KALMAN : KALMAN + 3] = (1.0, 0.1, 0.1)
+    return memory

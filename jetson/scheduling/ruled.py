@@ -1,0 +1,116 @@
+"""A policy that decides by one of the rules: what the planner and the policies it is compared with have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jetson.manifest import Manifest
+from jetson.profiling.profile import LatencyProfile
+from jetson.scheduling import learning
+from jetson.scheduling.memory import TAU, blank
+from jetson.scheduling.paths import Paths
+from jetson.scheduling.policy import FrameEnd, State
+from jetson.scheduling.rules import Rules, action_for
+from jetson.scheduling.slowdown import another_mode, begin_frame, log_slowdown, noise, observe_unit
+
+
+def rules_for(
+    kind: int, paths: Paths, profile: LatencyProfile, names: Sequence[str], level: float = 0.95, **others: Any
+) -> Rules:
+    """Rules of one kind, with what every kind needs filled in and nothing else but what is given.
+
+    Args:
+        kind: of the rule.
+        paths: of the bundle.
+        profile: measured on this device.
+        names: of the units, by index.
+        level: quantile of the quickest exit's latency from which a budget counts as one that can be met.
+        others: further fields of `Rules`.
+    """
+    sketches = [profile.units[n].end_to_end_ms for n in names]
+    # Deepest first; of one layer the better first.
+    order = sorted(range(len(paths.stages)), key=lambda e: (-paths.stages[e], -paths.quality[e], e))
+    no_table = np.empty((0, 0, 0, 0), np.int8)
+    found: dict[str, Any] = {
+        "stages": np.array(paths.stages, np.int64),
+        "ranked": np.array(order, np.int64),
+        "quality": np.array(paths.quality),
+        "needed_ms": np.empty((0, 0)),
+        "profiled_ms": np.array([s.median for s in sketches]),
+        "variance": np.array([noise(s) for s in sketches]),
+        "edges": np.empty((len(paths.stages), 0)),
+        "known": no_table,
+        "hidden": no_table,
+        "step_ms": 1.0,
+        "level": 0.0,
+        "target": -1,
+        "quickest_ms": min(float(e.end_to_end_ms.quantile(level)) for e in profile.exits),
+        "miss_rate": 0.0,
+        "least_tau": 0.0,
+    }
+    return Rules(kind=kind, **(found | others))
+
+
+class Ruled:
+    """Decides by `rules` and remembers in `memory`."""
+
+    def __init__(self, name: str, manifest: Manifest, profile: LatencyProfile, rules: Rules) -> None:
+        """Begin with nothing remembered.
+
+        Args:
+            name: of the policy.
+            manifest: of the bundle.
+            profile: measured on this device.
+            rules: to decide by.
+        """
+        self.name = name
+        self.paths = Paths.of(manifest)
+        self.rules = rules
+        self.memory = blank()
+        self.memory[TAU] = rules.least_tau
+        on_gpu = [profile.units[u.name].gpu_ms for u in manifest.units]
+        self._gpu_ms = [s.median if s is not None else 0.0 for s in on_gpu]
+
+    @property
+    def slowdown(self) -> float:
+        """The filter's present estimate."""
+        return math.exp(log_slowdown(self.memory))
+
+    @property
+    def notice(self) -> str | None:
+        """That the device steadily runs at another pace than when it was profiled."""
+        factor = another_mode(self.memory)
+        if factor is None:
+            return None
+        return (
+            f"units steadily take {factor:.2f} times as long as in the profile: another power mode, or lasting "
+            "throttling? If it is to stay so, measure again with: offramp profile"
+        )
+
+    def begin(self, gap_ms: float) -> None:
+        """A frame begins, so long after the last answer."""
+        begin_frame(self.memory, gap_ms)
+
+    def decide(self, state: State) -> int:
+        """An action for this boundary, in a few microseconds."""
+        s = state
+        return action_for(self.rules, self.memory, s.stage, s.answered, s.said, s.remaining_ms, s.elapsed_ms, s.known)
+
+    def commit(self, state: State) -> int | None:
+        """Never: what comes next is decided at every boundary."""
+        return None
+
+    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
+        """Feed the slowdown filter, with the time the host saw where it saw one."""
+        if elapsed_ms is not None:
+            learning.observe(self.rules, self.memory, unit, elapsed_ms)
+        elif gpu_ms is not None:
+            observe_unit(self.memory, gpu_ms, self._gpu_ms[unit], self.rules.variance[unit])
+
+    def finish(self, end: FrameEnd) -> None:
+        """Learn from a frame what the rule has a use for."""
+        learning.end_frame(self.rules, self.memory, *end)

@@ -1,0 +1,185 @@
+"""One frame's way from boundary to boundary: the policy decides, an engine runs a unit, the policy is told."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from jetson.answer import UnitRun
+from jetson.confidence import Belief, believe
+from jetson.engines import Engines
+from jetson.errors import EngineError, PathError
+from jetson.manifest import Manifest
+from jetson.scheduling.budget import Budget, clock
+from jetson.scheduling.induction import Late
+from jetson.scheduling.paths import Paths
+from jetson.scheduling.policy import ADVANCE, STOP, Policy, State
+
+
+class InHand(NamedTuple):
+    """The answer of one exit, counted from 0."""
+
+    exit: int
+    output: npt.NDArray[np.float32]
+    belief: Belief | None
+    """None in regression."""
+    since: float
+    """The moment it was had, in seconds."""
+
+
+class Told(NamedTuple):
+    """The budget as a policy was told it."""
+
+    deadline: float
+    """At first, in seconds."""
+    changed_at: float
+    """When it was first seen to be another, or to be cut; infinite for never."""
+    known: bool
+
+
+class Walked(NamedTuple):
+    """What a frame came to."""
+
+    hand: InHand
+    trace: list[UnitRun]
+    error: str | None
+    """Of an engine that failed while there was an answer all the same."""
+    told: Told
+
+
+class Walker:
+    """Runs the units of one bundle."""
+
+    def __init__(self, manifest: Manifest, engines: Engines, ahead: bool, late: Late) -> None:
+        """Put the parts together.
+
+        Args:
+            manifest: of the bundle.
+            engines: its units, loaded.
+            ahead: whether to enqueue the whole path of a known budget.
+            late: whether a late answer replaces one that was in hand in time.
+        """
+        self.engines = engines
+        self.paths = Paths.of(manifest)
+        self.late = late
+        self._ahead = ahead
+        first, last = self.paths.segments, self.paths.branches
+        self._straight = [(*first[:n], b) for n, b in zip(self.paths.stages, last, strict=True)]
+        self._names = [unit.name for unit in manifest.units]
+        self._exits = manifest.exits
+
+    def run(
+        self, policy: Policy, start: float, ready: float, budget: Budget, tell: Callable[[InHand, list[UnitRun]], None]
+    ) -> Walked:
+        """Run units as the policy says until it stops, the budget is cut, or nothing is left."""
+        state, paths = State(), self.paths
+        hand: InHand | None = None
+        trace: list[UnitRun] = []
+        boundary = ready
+        told = Told(budget.deadline(start), math.inf, budget.kind != "unknown")
+        while True:
+            # In this order: a revision in between makes the limit finite, which is never taken for "no limit".
+            state.known = budget.kind != "unknown"
+            deadline = budget.deadline(start)
+            state.remaining_ms = (deadline - boundary) * 1e3
+            state.elapsed_ms = (boundary - start) * 1e3
+            if told.changed_at == math.inf and (deadline != told.deadline or budget.was_cut):
+                told = told._replace(changed_at=boundary)
+            if self._ahead and state.stage == 0 and not budget.was_cut:
+                committed = policy.commit(state)
+                if committed is not None:
+                    return Walked(*self._run_straight(policy, committed, start, trace), told)
+            action = STOP if budget.was_cut else policy.decide(state)
+            if hand is None and action == STOP:
+                action = self._nearest(state.stage)
+            if hand is not None and (action == STOP or (action == ADVANCE and state.stage == len(paths.segments))):
+                return Walked(hand, trace, None, told)
+            unit = paths.segments[state.stage] if action == ADVANCE else paths.branches[action]
+            began = clock()
+            try:
+                self.engines.run(unit)
+                ended = clock()
+                if action == ADVANCE:
+                    state.stage += 1
+                else:
+                    found = self._read(action, unit, hand)
+                    if hand is None or found.since <= self._counts_until(start, budget):
+                        hand = found
+                        tell(hand, trace)
+                    state.answered = action
+                    state.said = float(found.output[0]) if found.belief is None else found.belief.logit
+                    state.confidence = math.nan if found.belief is None else found.belief.confidence
+            except EngineError as error:
+                hand = hand or self._rescue(state.stage, unit, error, start, trace)
+                return Walked(hand, trace, str(error), told)
+            now = clock()
+            elapsed_ms, gpu_ms = (now - boundary) * 1e3, self.engines.gpu_ms(unit)
+            trace.append(UnitRun(self._names[unit], (began - start) * 1e3, (ended - began) * 1e3, elapsed_ms, gpu_ms))
+            policy.observe(unit, elapsed_ms, gpu_ms)
+            boundary = now
+
+    def _counts_until(self, start: float, budget: Budget) -> float:
+        """The moment after which another answer does not replace the one in hand."""
+        if budget.kind == "unknown" or self.late == "best-so-far":
+            return min(budget.deadline(start), budget.cut_at)
+        return math.inf
+
+    def _run_straight(
+        self, policy: Policy, exit_: int, start: float, trace: list[UnitRun]
+    ) -> tuple[InHand, list[UnitRun], str | None]:
+        """Run the whole path to an exit in one go."""
+        path = self._straight[exit_]
+        began = clock()
+        try:
+            self.engines.run_path(path)
+            ended = clock()
+            hand = self._read(exit_, path[-1])
+        except EngineError as error:
+            finished = error.finished if isinstance(error, PathError) else len(path) - 1
+            return self._rescue(finished, path[finished], error, start, trace), trace, str(error)
+        on_gpu = [self.engines.gpu_ms(unit) for unit in path]
+        weights = [1.0 if ms is None else ms for ms in on_gpu]
+        scale = (ended - began) * 1e3 / (sum(weights) or 1.0)
+        at = (began - start) * 1e3
+        for unit, weight, gpu_ms in zip(path, weights, on_gpu, strict=True):
+            trace.append(UnitRun(self._names[unit], at, weight * scale, weight * scale, gpu_ms))
+            at += weight * scale
+            policy.observe(unit, None, gpu_ms)
+        return hand, trace, None
+
+    def _rescue(self, stage: int, failed: int, error: EngineError, start: float, trace: list[UnitRun]) -> InHand:
+        """An answer after a unit failed with none in hand: the best branch here, whose tokens are still there."""
+        here = [e for e, needs in enumerate(self.paths.stages) if needs == stage and self.paths.branches[e] != failed]
+        for exit_ in sorted(here, key=lambda e: -self.paths.quality[e]):
+            unit, began = self.paths.branches[exit_], clock()
+            with contextlib.suppress(EngineError):
+                self.engines.run(unit)
+                elapsed_ms = (clock() - began) * 1e3
+                hand = self._read(exit_, unit)
+                at, gpu_ms = (began - start) * 1e3, self.engines.gpu_ms(unit)
+                trace.append(UnitRun(self._names[unit], at, elapsed_ms, elapsed_ms, gpu_ms))
+                return hand
+        raise error
+
+    def _nearest(self, stage: int) -> int:
+        """The way to the first exit that can still be had: its branch when it is here, else the next segment."""
+        for exit_, needs in enumerate(self.paths.stages):
+            if needs >= stage:
+                return exit_ if needs == stage else ADVANCE
+        raise AssertionError("the last exit lies behind every stage")
+
+    def _read(self, exit_: int, unit: int, hand: InHand | None = None) -> InHand:
+        output = np.array(self.engines.output(unit)[0], np.float32)
+        if not np.isfinite(output).all():
+            raise EngineError(f"unit {self._names[unit]} gave NaN or infinite values")
+        temperature, posterior = self._exits[exit_].temperature, self._exits[exit_].posterior
+        if temperature is None:
+            return InHand(exit_, output, None, clock())
+        # Of two exits after one layer the later may have run first; posteriors know only what comes before.
+        before = hand.belief if hand is not None and hand.exit < exit_ else None
+        return InHand(exit_, output, believe(output, temperature, posterior, before), clock())
