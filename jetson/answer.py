@@ -43,6 +43,8 @@ class Answer:
     bundle without posteriors, the class's softmax at the exit's temperature. None in regression."""
     elapsed_ms: float
     """From the call of `infer` to the answer."""
+    answered_ms: float
+    """When this answer was in hand; what ran afterwards did not replace it."""
     budget_ms: float | None
     """The limit as it stood at the end, from the start of the inference; None without a known limit."""
     met_deadline: bool | None
@@ -64,6 +66,7 @@ class Answer:
             "value": None if self.value is None else list(self.value),
             "confidence": self.confidence,
             "elapsed_ms": self.elapsed_ms,
+            "answered_ms": self.answered_ms,
             "budget_ms": self.budget_ms,
             "met_deadline": self.met_deadline,
             "preprocess_ms": self.preprocess_ms,

@@ -27,6 +27,7 @@ def replay(
     targets: Any = None,
     pace: bool = True,
     level: float = 0.95,
+    hidden: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Answer one frame per line of the trace; frames are taken in turn and start over at the end.
 
@@ -38,6 +39,7 @@ def replay(
         targets: int64 (n,) classes or float32 (n, outputs) values; None when they are not known.
         pace: wait for the moment `t_ms` of each line; without, frames follow one another at once.
         level: a budget counts as one that can be met when the quickest exit's latency at this quantile fits into it.
+        hidden: the runtime is not told the budgets, but cut when they run out; what it had in hand then counts.
 
     Yields:
         A record per frame, plain data: the answer, its budget, and whether it was right.
@@ -51,9 +53,12 @@ def replay(
         if pace and (wait := line.t_ms / 1e3 - (clock() - began)) > 0:
             time.sleep(wait)
         t_ms = (clock() - began) * 1e3
-        answer = _infer(runtime, frame, line)
+        answer = _infer_hidden(runtime, frame, line) if hidden else _infer(runtime, frame, line)
         record: dict[str, Any] = {"frame": number, "t_ms": t_ms, **answer.to_dict()}
-        record["feasible"] = None if answer.budget_ms is None else answer.budget_ms >= feasible_ms
+        if hidden and line.final_ms < math.inf:
+            record |= {"budget_ms": line.final_ms, "met_deadline": answer.answered_ms <= line.final_ms}
+        told_ms = record["budget_ms"]
+        record["feasible"] = None if told_ms is None else told_ms >= feasible_ms
         record["branches"] = sum(run.unit in branches for run in answer.trace)
         yield record | _judge(answer, None if targets is None else targets[index])
 
@@ -93,6 +98,19 @@ def _infer(runtime: Runtime, frame: Any, line: FrameBudget) -> Answer:
     if line.revise_at_ms is None or line.revised_ms is None:
         return runtime.infer(frame, budget)
     timer = threading.Timer(line.revise_at_ms / 1e3, budget.revise, args=(line.revised_ms,))
+    timer.start()
+    try:
+        return runtime.infer(frame, budget)
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _infer_hidden(runtime: Runtime, frame: Any, line: FrameBudget) -> Answer:
+    budget = Budget.unknown()
+    if line.final_ms == math.inf:
+        return runtime.infer(frame, budget)
+    timer = threading.Timer(line.final_ms / 1e3, budget.cut)
     timer.start()
     try:
         return runtime.infer(frame, budget)

@@ -20,7 +20,7 @@ from jetson.manifest import Manifest, Precision
 from jetson.preprocessing import Preprocessor
 from jetson.profiling.check import check_engine, check_profile
 from jetson.profiling.profile import LatencyProfile
-from jetson.scheduling.baselines import make
+from jetson.scheduling.baselines import make, refuse_unknown
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.induction import Late, Prices
 from jetson.scheduling.paths import Paths
@@ -117,6 +117,16 @@ class Runtime:
         loaded = LatencyProfile.load(profile) if isinstance(profile, str | Path) else profile
         if not 0.0 < level < 1.0:
             raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
+        if not 0.0 <= price_per_ms < math.inf:
+            raise BadInput(f"the price of a millisecond is 0 or more, not {price_per_ms!r}")
+        if miss_rate is not None and not 0.0 < miss_rate < 1.0:
+            raise BadInput(f"a promised miss rate lies between 0 and 1, not at {miss_rate!r}")
+        if isinstance(policy, str):
+            refuse_unknown(policy, opened.manifest)
+            if policy != "planner" and (miss_rate is not None or price_per_ms > 0.0):
+                raise BadInput(
+                    f"policy {policy} knows neither a miss rate to promise nor a price of time: take planner"
+                )
         units = opened.manifest.units
         precisions = None if precision is None else list(opened.manifest.nearest(precision))
         if loaded is not None:
@@ -229,6 +239,7 @@ class Runtime:
             value=tuple(float(v) for v in hand.output) if belief is None else None,
             confidence=None if belief is None else belief.confidence,
             elapsed_ms=(now - start) * 1e3,
+            answered_ms=(hand.since - start) * 1e3,
             budget_ms=(deadline - start) * 1e3 if known else None,
             met_deadline=counts <= deadline if known else None,
             preprocess_ms=(ready - start) * 1e3,

@@ -62,6 +62,7 @@ def threshold(manifest: Manifest, profile: LatencyProfile, sure: float = SURE) -
     return Ruled(f"threshold-{sure:g}", manifest, profile, rules)
 
 
+_NO_THRESHOLD = "policy {}: regression has no confidence that could be held against a threshold"
 SIMPLE: dict[str, Callable[[Manifest, LatencyProfile], Ruled]] = {
     "replan": Replan,
     "deepest-mean": lambda m, p: deepest(m, p, "mean"),
@@ -71,6 +72,28 @@ SIMPLE: dict[str, Callable[[Manifest, LatencyProfile], Ruled]] = {
     "threshold": threshold,
 }
 """By name; `static-K` and `threshold-SHARE` are known to `make` too."""
+
+
+def refuse_unknown(name: str, manifest: Manifest) -> None:
+    """That a policy is there, before anything is loaded for it.
+
+    Raises:
+        BadInput: there is none of that name, or not for this bundle.
+    """
+    if name == "planner" or name in SIMPLE:
+        if name == "threshold" and manifest.task != "classification":
+            raise BadInput(_NO_THRESHOLD.format(name))
+        return
+    exits = len(manifest.exits)
+    if match := re.fullmatch(r"static-(\d{1,4})", name):
+        if not 1 <= int(match[1]) <= exits:
+            raise BadInput(f"policy {name}: the bundle has exits 1 to {exits}")
+    elif re.fullmatch(r"threshold-(0?\.\d{1,9})", name):
+        if manifest.task != "classification":
+            raise BadInput(_NO_THRESHOLD.format(name))
+    else:
+        known = ", ".join(["planner", *SIMPLE, "static-K", "threshold-SHARE"])
+        raise BadInput(f"no policy is called {name!r}; there are {known}")
 
 
 def make(name: str, manifest: Manifest, profile: LatencyProfile, level: float = 0.95, ahead: bool = False) -> Ruled:
@@ -86,22 +109,15 @@ def make(name: str, manifest: Manifest, profile: LatencyProfile, level: float = 
     Raises:
         BadInput: there is none of that name, or not for this bundle.
     """
+    refuse_unknown(name, manifest)
     if name == "replan":
         return Replan(manifest, profile, level, ahead)
     if name in SIMPLE:
         return SIMPLE[name](manifest, profile)
-    exits = len(manifest.exits)
-    if match := re.fullmatch(r"static-(\d{1,4})", name):
-        exit_ = int(match[1])
-        if not 1 <= exit_ <= exits:
-            raise BadInput(f"policy {name}: the bundle has exits 1 to {exits}")
-        return static(manifest, profile, exit_ - 1)
-    if match := re.fullmatch(r"threshold-(0?\.\d{1,9})", name):
-        if manifest.task != "classification":
-            raise BadInput(f"policy {name}: regression has no confidence that could be held against a threshold")
-        return threshold(manifest, profile, float(match[1]))
-    known = ", ".join(["planner", *SIMPLE, "static-K", "threshold-SHARE"])
-    raise BadInput(f"no policy is called {name!r}; there are {known}")
+    kind, _, figure = name.partition("-")
+    if kind == "static":
+        return static(manifest, profile, int(figure) - 1)
+    return threshold(manifest, profile, float(figure))
 
 
 def _parts(manifest: Manifest) -> tuple[Paths, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from jetson.profiling.profile import LatencyProfile
 from jetson.replay import replay, summarise
 from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget
-from jetson.scheduling.trace import FrameBudget, load_trace
+from jetson.scheduling.induction import Late
+from jetson.scheduling.trace import FrameBudget, load_trace, save_trace
 from toolkit.cli.console import out, print_json, print_table, progress_bars, say
 from toolkit.cli.info import metric, quality
 from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION
@@ -32,8 +34,22 @@ from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION
 )
 @click.option("--frames", type=click.IntRange(1), help="Answer so many [default: the trace's lines, or all frames].")
 @click.option("--no-pace", is_flag=True, help="Do not wait for the trace's t_ms between frames.")
-@click.option("--level", default=0.95, show_default=True, help="The latency quantile that must fit into a budget.")
+@click.option("--hidden", is_flag=True, help="Do not tell the budgets: cut when they run out, and take what is there.")
+@click.option("--policy", default="planner", show_default=True, help="Who decides; offramp simulate names the others.")
+@click.option("--miss-rate", type=float, help="Promise at most this share of late answers, e.g. 0.01.")
+@click.option("--price-per-ms", default=0.0, show_default=True, help="What a millisecond is worth, in right answers.")
+@click.option(
+    "--late",
+    default="lost",
+    show_default=True,
+    type=click.Choice(["lost", "best-so-far"]),
+    help="What counts when an answer comes late.",
+)
+@click.option("--level", default=0.95, show_default=True, help="Quantile at which the quickest exit must fit a budget.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write the lines of --json to this file too.")
+@click.option(
+    "--record-trace", type=click.Path(path_type=Path), help="Write when frames came and their budgets, as CSV."
+)
 @ENGINE
 @PRECISION
 @JSON
@@ -46,8 +62,14 @@ def command(
     budget_trace: Path | None,
     frames: int | None,
     no_pace: bool,
+    hidden: bool,
+    policy: str,
+    miss_rate: float | None,
+    price_per_ms: float,
+    late: Late,
     level: float,
     record: Path | None,
+    record_trace: Path | None,
     engine: str | None,
     precision: Precision | None,
     as_json: bool,
@@ -55,7 +77,8 @@ def command(
     """Answer frames of DATA with BUNDLE, each within its budget; a line per frame and a summary.
 
     Engine and precision are those of the profile, and when given must be. A trace that revises budgets has every
-    boundary waited for; otherwise TensorRT is given the whole path of a known budget at once.
+    boundary waited for, and so have budgets that are not told; otherwise TensorRT is given the whole path of a known
+    budget at once.
     """
     from toolkit import data as data_sets
 
@@ -64,11 +87,23 @@ def command(
     if budget_ms is not None:
         Budget.within(budget_ms)  # refuses NaN and negative figures before anything is loaded
     trace = load_trace(budget_trace) if budget_trace is not None else []
-    if record is not None:
-        check_writable(record)
+    for file in (record, record_trace):
+        if file is not None:
+            check_writable(file)
     profile = LatencyProfile.load(profile_file)
     revised = any(line.revise_at_ms is not None for line in trace)
-    runtime = Runtime.load(bundle, profile, engine=engine, precision=precision, level=level, ahead=not revised)
+    runtime = Runtime.load(
+        bundle,
+        profile,
+        engine=engine,
+        precision=precision,
+        policy=policy,
+        miss_rate=miss_rate,
+        price_per_ms=price_per_ms,
+        late=late,
+        level=level,
+        ahead=not (revised or hidden),
+    )
     part = data_sets.frames(data, split=split).for_channels(runtime.bundle.manifest.preprocessing.channels)
     if len(part.images) == 0:
         raise DataError(f"{data}: no frames in it")
@@ -83,13 +118,17 @@ def command(
     pace = budget_trace is not None and not no_pace
     with progress_bars() as begin:
         done = begin("answering", len(trace))
-        for line in replay(runtime, part.images, trace, profile, targets, pace, level):
+        for line in replay(runtime, part.images, trace, profile, targets, pace, level, hidden):
             records.append(line)
             if as_json:
                 print_json(line)
             done()
+    notice = runtime.notice
     runtime.close()
     summary = summarise(records)
+    if record_trace is not None:
+        came = [replace(line, t_ms=round(r["t_ms"], 3)) for line, r in zip(trace, records, strict=True)]
+        save_trace(record_trace, came)
     if record is not None:
         lines = [*records, {"summary": summary}]
         write_file(record, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
@@ -97,6 +136,8 @@ def command(
         print_json({"summary": summary})
     else:
         show(summary, runtime.bundle.manifest, profile)
+    if notice is not None:
+        say(notice)
 
 
 def _fits(targets: Any, runtime: Runtime) -> bool:

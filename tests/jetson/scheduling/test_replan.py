@@ -123,7 +123,7 @@ def test_of_exits_after_one_layer_the_better_is_taken(tmp_path, task, quality):
 def test_a_slowdown_is_like_another_budget(bundle, factor):
     slow, fast = make(bundle, spread=0.1), make(bundle, spread=0.1)
     for _ in range(100):
-        slow.observe(0, slow._profiled_ms[0] * factor)
+        slow.observe(0, slow.rules.profiled_ms[0] * factor)
     assert slow.slowdown == pytest.approx(factor)
     for tenths in range(1, 100):
         ms = tenths / 10 + 0.033
