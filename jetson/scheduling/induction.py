@@ -14,6 +14,7 @@ is not finished when the budget ends is `late`: it is lost, or the answer in han
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -105,6 +106,30 @@ def kernel(sketch: Sketch, step_ms: float) -> Kernel:
         found[low + 1] = found.get(low + 1, 0.0) + share * (place - low)
     used = sorted(s for s, share in found.items() if share > 0.0)
     return Kernel(tuple(used), tuple(found[s] for s in used), float(np.dot(levels, times)))
+
+
+def stalling(costs: Costs, per_ms: float, stall_ms: float) -> Costs:
+    """The same units on a device that also stalls: so often per millisecond, for half to half as much again of a time.
+
+    Args:
+        costs: of the units.
+        per_ms: stalls per millisecond of a unit's own time.
+        stall_ms: what a stall takes on average.
+    """
+    sizes = [max(round(f * stall_ms / costs.step_ms), 1) for f in (0.5, 1.0, 1.5)]
+
+    def with_stalls(unit: Kernel) -> Kernel:
+        chance = -math.expm1(-per_ms * unit.cost_ms)
+        found: dict[int, float] = {}
+        for step, share in zip(unit.steps, unit.shares, strict=True):
+            found[step] = found.get(step, 0.0) + share * (1.0 - chance)
+            for size in sizes:
+                found[step + size] = found.get(step + size, 0.0) + share * chance / len(sizes)
+        used = sorted(found)
+        return Kernel(tuple(used), tuple(found[s] for s in used), unit.cost_ms + chance * stall_ms)
+
+    segments, branches = (tuple(with_stalls(u) for u in units) for units in (costs.segments, costs.branches))
+    return Costs(costs.step_ms, segments, branches, costs.points)
 
 
 def mid_quantiles(sketch: Sketch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -16,14 +16,17 @@ from jetson.scheduling.memory import (
     LEFT,
     LOG,
     PROFILED,
+    RAN_MS,
     RATIO_BINS,
     RATIOS,
     REVISED,
+    STALLED,
+    STALLED_MS,
     TARGET,
     TAU,
 )
-from jetson.scheduling.rules import ALERT, PLANNER, Rules, alert_observe
-from jetson.scheduling.slowdown import observe_unit
+from jetson.scheduling.rules import ALERT, PLANNER, Rules, alert_observe, choose_level
+from jetson.scheduling.slowdown import begin_pause, forget_stalls, observe_unit
 
 Memory = npt.NDArray[np.float64]
 
@@ -35,10 +38,18 @@ CAREFUL = 0.75
 """Of the promised miss rate is aimed at, so that chance does not break the promise."""
 MOST_TAU = math.log(4.0)
 RATIO_STEP = 0.125
+LEAST_STALLS = 2.0
+"""Stalls of late that say something."""
 SELDOM = 0.005
 """Share of frames below which revisions are taken for accidents."""
 PRIOR_FRAMES = 16.0
 """What the guess about unknown budgets weighs, in frames."""
+
+
+def begin_frame(rules: Rules, memory: Memory, gap_ms: float) -> None:
+    """A frame begins, so long after the last answer."""
+    begin_pause(memory, gap_ms)
+    choose_level(rules, memory)
 
 
 def observe(rules: Rules, memory: Memory, unit: int, elapsed_ms: float) -> None:
@@ -71,6 +82,7 @@ def end_frame(
     if rules.kind == ALERT and memory[PROFILED] > 0.0:
         alert_observe(memory, elapsed_ms / memory[PROFILED])
     memory[TARGET] = -1.0
+    forget_stalls(memory)
     if rules.kind != PLANNER:
         return
     pace = math.exp(memory[LOG])
@@ -109,6 +121,19 @@ def revisions(memory: Memory) -> Revisions | None:
         return None
     ratios = (-1.0, *(RATIO_STEP * (i + 0.5) for i in range(RATIO_BINS - 1)))
     return Revisions(float(memory[REVISED] / memory[EXPOSED]), ratios, tuple((counts / counts.sum()).tolist()))
+
+
+def stalls(memory: Memory, usual: float) -> tuple[float, float]:
+    """How often the device stalls beyond the usual, per millisecond as profiled, and what a stall takes, milliseconds.
+
+    Args:
+        memory: what is remembered.
+        usual: stalls per millisecond on the device as profiled.
+    """
+    count = float(memory[STALLED])
+    if count < LEAST_STALLS:
+        return 0.0, 0.0
+    return max(count / max(float(memory[RAN_MS]), 1e-9) - usual, 0.0), float(memory[STALLED_MS]) / count
 
 
 def survival(memory: Memory, quickest_ms: float, step_ms: float, points: int) -> npt.NDArray[np.float64]:

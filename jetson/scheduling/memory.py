@@ -54,7 +54,17 @@ HELD = 166
 """The logarithm that was last held for a spike."""
 PROFILED = 167
 """What the units of this frame take together as profiled, milliseconds."""
-SIZE = 168
+STALLED = 168
+"""Stalls of late: units that took much longer than those before and after them,"""
+STALLED_MS = 169
+"""what they lost together, as profiled,"""
+RAN_MS = 170
+"""and the milliseconds, as profiled, in which they were seen."""
+PENDING_MS = 171
+"""What the last unit lost, when that may have been a stall; 0 when it was none."""
+STALL_LEVEL = 172
+"""Which of the tables holds for stalls as frequent as these."""
+SIZE = 173
 
 
 def blank() -> npt.NDArray[np.float64]:

@@ -17,14 +17,14 @@ from jetson.samples import Samples
 from jetson.scheduling import learning
 from jetson.scheduling.guarantee import careful_factor
 from jetson.scheduling.heldout import draw_latencies, walk
-from jetson.scheduling.induction import Costs, Late, Prices, Revisions, Table, solve
-from jetson.scheduling.memory import CUT_BINS, CUTS, FRAMES, LEFT, RATIO_BINS, RATIOS, blank
+from jetson.scheduling.induction import Costs, Late, Prices, Revisions, Table, solve, stalling
+from jetson.scheduling.memory import CUT_BINS, CUTS, FRAMES, LEFT, RATIO_BINS, RATIOS, STALL_LEVEL, blank
 from jetson.scheduling.outlook import Outlook, learn_outlook, plain_outlook
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.policy import FrameEnd, State
 from jetson.scheduling.ruled import Ruled, rules_for
 from jetson.scheduling.rules import PLANNER, Rules, plan
-from jetson.scheduling.slowdown import log_slowdown
+from jetson.scheduling.slowdown import log_slowdown, usual_stalls
 
 REPLAYED = 2000
 """Frames of the held-out replay."""
@@ -35,6 +35,12 @@ LAST_REFRESH = 512
 """up to so many."""
 MOVED = 0.1
 """Change of what was learnt, as a distance of distributions, from which on the tables are solved anew."""
+
+
+STALLS = (0.1, 0.3, 0.8, 2.0)
+"""Stalls on the way through all units that tables are solved for, once the device is seen to stall,"""
+FEW_STALLS = 0.04
+"""more often than this."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ class Plan:
     """None without recorded answers."""
     tau: float
     """Time is taken for so many times shorter, for the promised miss rate."""
+    stalled: tuple[Table, ...] = ()
+    """For known budgets on a device that also stalls, `STALLS` times on the way through all units."""
 
 
 class Planner(Ruled):
@@ -113,6 +121,8 @@ class Planner(Ruled):
         self._quickest_ms = min(float(e.end_to_end_ms.quantile(level)) for e in profile.exits)
         self._names, self._level = names, level
         self._samples = samples or {}
+        self._usual_stalls = usual_stalls(self._sketches)
+        self._total_ms = sum(s.median for s in self._sketches)
         self.plan = self._solve(confidence)
         super().__init__("planner", manifest, profile, self._rules())
         self._ahead_gain = self._gain() if ahead else 1.0
@@ -133,9 +143,10 @@ class Planner(Ruled):
             return None
         now = replace(state)
         now.remaining_ms /= self._ahead_gain
-        rules, pace = self._straight, math.exp(log_slowdown(self.memory))
+        rules, pace, memory = self._straight, math.exp(log_slowdown(self.memory)), self.memory.copy()
+        memory[STALL_LEVEL] = 0.0
         while now.stage <= len(self.paths.segments):
-            action = plan(rules, self.memory, now.stage, -1, math.nan, now.remaining_ms, now.elapsed_ms, True)
+            action = plan(rules, memory, now.stage, -1, math.nan, now.remaining_ms, now.elapsed_ms, True)
             if action >= 0:
                 return action
             now.remaining_ms -= pace * self.rules.profiled_ms[self.paths.segments[now.stage]]
@@ -163,7 +174,14 @@ class Planner(Ruled):
         before = self.plan
         known = self._table(before.known.outlook, learning.revisions(self.memory))
         hidden = self._hidden_table(before.hidden.outlook, self.memory)
-        self.plan = replace(before, known=known, hidden=hidden)
+        per_ms, stall_ms = learning.stalls(self.memory, self.rules.usual_stalls)
+        stalled: tuple[Table, ...] = ()
+        if per_ms * self._total_ms > FEW_STALLS:
+            costs = [stalling(self.costs, n / self._total_ms, stall_ms) for n in STALLS]
+            stalled = tuple(self._table(before.known.outlook, learning.revisions(self.memory), c) for c in costs)
+        elif before.stalled:
+            stalled = before.stalled
+        self.plan = replace(before, known=known, hidden=hidden, stalled=stalled)
         self.rules = self._rules()
         self._solved_for = learnt
         return True
@@ -176,7 +194,10 @@ class Planner(Ruled):
         cuts = self.memory[CUTS : LEFT + CUT_BINS]
         heard = cuts.sum()
         share = cuts / heard * min(heard / learning.PRIOR_FRAMES, 1.0) if heard > 0.0 else cuts
-        return np.concatenate([[often], ratios if found is not None else 0.0 * ratios, share])
+        per_ms, stall_ms = learning.stalls(self.memory, self._usual_stalls)
+        # A third more or less of a stall's length counts as much as a tenth of anything else.
+        length = 0.5 * math.log2(1.0 + stall_ms / self._total_ms * 64) if per_ms * self._total_ms > FEW_STALLS else 0.0
+        return np.concatenate([[often, length], ratios if found is not None else 0.0 * ratios, share])
 
     def _solve(self, confidence: bool | None) -> Plan:
         plain = plain_outlook(self.manifest)
@@ -193,8 +214,8 @@ class Planner(Ruled):
         self._straight_table = self._table(plain, None)
         return Plan(known, hidden, known_replay, hidden_replay, tau)
 
-    def _table(self, outlook: Outlook, revisions: Revisions | None) -> Table:
-        return solve(self.paths, outlook, self.costs, self.prices, self.late, None, revisions)
+    def _table(self, outlook: Outlook, revisions: Revisions | None, costs: Costs | None = None) -> Table:
+        return solve(self.paths, outlook, costs or self.costs, self.prices, self.late, None, revisions)
 
     def _hidden_table(self, outlook: Outlook, memory: np.ndarray) -> Table:
         alive = learning.survival(memory, self._quickest_ms, self.costs.step_ms, self.costs.points)
@@ -229,13 +250,16 @@ class Planner(Ruled):
             self._names,
             self._level,
             edges=edges,
-            known=_spread(known.action, buckets),
+            known=np.stack([_spread(t.action, buckets) for t in (known, *self.plan.stalled)]),
+            stalls=np.array([0.0, *STALLS[: len(self.plan.stalled)]]) / self._total_ms,
             hidden=_spread(hidden.action, buckets),
             step_ms=self.costs.step_ms,
             miss_rate=self.miss_rate or 0.0,
             least_tau=math.log(self.plan.tau),
         )
-        self._straight = rules._replace(known=self._straight_table.action, edges=np.empty((len(edges), 0)))
+        self._straight = rules._replace(
+            known=self._straight_table.action[None], stalls=np.zeros(1), edges=np.empty((len(edges), 0))
+        )
         return rules
 
     def _gain(self) -> float:

@@ -15,7 +15,7 @@ from jetson.scheduling.memory import TAU, blank
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.policy import FrameEnd, State
 from jetson.scheduling.rules import Rules, action_for
-from jetson.scheduling.slowdown import another_mode, begin_frame, log_slowdown, noise, observe_unit
+from jetson.scheduling.slowdown import another_mode, log_slowdown, noise, observe_unit, usual_stalls
 
 
 def rules_for(
@@ -43,8 +43,10 @@ def rules_for(
         "profiled_ms": np.array([s.median for s in sketches]),
         "variance": np.array([noise(s) for s in sketches]),
         "edges": np.empty((len(paths.stages), 0)),
-        "known": no_table,
+        "known": no_table[None],
         "hidden": no_table,
+        "stalls": np.zeros(1),
+        "usual_stalls": usual_stalls(sketches),
         "step_ms": 1.0,
         "level": 0.0,
         "target": -1,
@@ -93,7 +95,7 @@ class Ruled:
 
     def begin(self, gap_ms: float) -> None:
         """A frame begins, so long after the last answer."""
-        begin_frame(self.memory, gap_ms)
+        learning.begin_frame(self.rules, self.memory, gap_ms)
 
     def decide(self, state: State) -> int:
         """An action for this boundary, in a few microseconds."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jetson.scheduling.memory import BOOST, KALMAN, LOG, TARGET, TAU
+from jetson.scheduling.memory import BOOST, KALMAN, LOG, RAN_MS, STALL_LEVEL, STALLED, TARGET, TAU
 
 ADVANCE = -1
 """Action: run the next segment."""
@@ -41,9 +41,15 @@ class Rules(NamedTuple):
     edges: npt.NDArray[np.float64]
     """(exits, buckets - 1): where the buckets of what an answer says of itself meet."""
     known: npt.NDArray[np.int8]
-    """(stages + 1, exits + 1, buckets, columns): actions for a known budget; `induction.Table` has the columns."""
+    """(stall levels, stages + 1, exits + 1, buckets, columns): actions for a known budget; `induction.Table` has the
+    columns."""
     hidden: npt.NDArray[np.int8]
-    """The same for a budget that nobody knows, by the time to the latest moment it can end."""
+    """(stages + 1, exits + 1, buckets, columns): for a budget that nobody knows, by the time to the latest moment it
+    can end."""
+    stalls: npt.NDArray[np.float64]
+    """(stall levels,): stalls per millisecond as profiled, beyond the usual ones, that each level was solved for."""
+    usual_stalls: float
+    """Per millisecond, on the device as profiled."""
     step_ms: float
     """Of the columns, as profiled."""
     level: float
@@ -115,14 +121,14 @@ def plan(
         edges = rules.edges[answered]
         while bucket < edges.shape[0] and said >= edges[bucket]:
             bucket += 1
-    last = rules.known.shape[3] - 1
+    last = rules.hidden.shape[3] - 1
     pace = math.exp(memory[LOG] + memory[BOOST])
     if known:
         if remaining_ms < 0.0:
             column = 0
         else:
             column = min(int(min(remaining_ms / (pace * math.exp(memory[TAU]) * rules.step_ms), last)) + 1, last)
-        return int(rules.known[stage, answered + 1, bucket, column])
+        return int(rules.known[int(memory[STALL_LEVEL]), stage, answered + 1, bucket, column])
     column = max(last - int(min(elapsed_ms / (pace * rules.step_ms), last)), 0)
     return int(rules.hidden[stage, answered + 1, bucket, column])
 
@@ -207,6 +213,16 @@ def threshold(
     if known and rules.needed_ms[stage, following] > allowed_ms and answered >= 0:
         return STOP
     return following if stages[following] == stage else ADVANCE
+
+
+def choose_level(rules: Rules, memory: npt.NDArray[np.float64]) -> None:
+    """Before a frame: take the table that was solved for about as many stalls as there were of late."""
+    levels = rules.stalls.shape[0]
+    extra = memory[STALLED] / max(memory[RAN_MS], 1e-9) - rules.usual_stalls
+    level = 0
+    while level + 1 < levels and extra > 0.5 * (rules.stalls[level] + rules.stalls[level + 1]):
+        level += 1
+    memory[STALL_LEVEL] = level
 
 
 def alert_target(rules: Rules, memory: npt.NDArray[np.float64], remaining_ms: float) -> int:

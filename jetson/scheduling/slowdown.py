@@ -11,11 +11,12 @@ is followed without overshooting.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from jetson.profiling.profile import Sketch
+from jetson.profiling.profile import LEVELS, Sketch
 from jetson.scheduling.memory import (
     BOOST,
     FIRST,
@@ -25,9 +26,13 @@ from jetson.scheduling.memory import (
     LOG,
     PAUSE,
     PAUSES,
+    PENDING_MS,
     PROFILED,
+    RAN_MS,
     SEEN,
     SPREAD,
+    STALLED,
+    STALLED_MS,
     STREAK,
     VARIANCE,
     blank,
@@ -36,6 +41,8 @@ from jetson.scheduling.memory import (
 LIMIT = math.log(100.0)
 DRIFT = 2e-4
 """Variance that the logarithm gains from unit to unit."""
+SETTLED_VARIANCE = 5e-4
+"""What is left of the filter's own variance on a steady device."""
 SURPRISE = 3.0
 """Standard deviations from which a unit is a surprise."""
 LEAST_NOISE = 0.03
@@ -47,6 +54,9 @@ SETTLED = 300
 ANOTHER_MODE = math.log(1.25)
 STEADY = 0.12
 
+FORGET_STALLS = 0.97
+"""What stalls of a frame count when the next one has ended; half after 23 frames."""
+
 Memory = npt.NDArray[np.float64]
 
 
@@ -55,6 +65,22 @@ def noise(sketch: Sketch) -> float:
     low, high = float(sketch.quantile(0.16)), float(sketch.quantile(0.84))
     deviation = (math.log(high) - math.log(low)) / 2 if low > 0.0 else LEAST_NOISE
     return max(deviation, LEAST_NOISE) ** 2
+
+
+def usual_stalls(sketches: Sequence[Sketch]) -> float:
+    """How often a unit would be taken for stalled on the device as profiled; per millisecond of all units' medians."""
+    chance = 0.0
+    for sketch in sketches:
+        limit = sketch.median * math.exp(SURPRISE * math.sqrt(noise(sketch) + SETTLED_VARIANCE))
+        chance += 1.0 - float(np.interp(limit, sketch.quantiles, LEVELS, left=0.0, right=1.0))
+    return chance / max(sum(s.median for s in sketches), 1e-9)
+
+
+def forget_stalls(memory: Memory) -> None:
+    """A frame has ended: what was seen before counts a little less."""
+    memory[STALLED] *= FORGET_STALLS
+    memory[STALLED_MS] *= FORGET_STALLS
+    memory[RAN_MS] *= FORGET_STALLS
 
 
 def pause_of(gap_ms: float) -> int:
@@ -66,7 +92,7 @@ def pause_of(gap_ms: float) -> int:
     return kind
 
 
-def begin_frame(memory: Memory, gap_ms: float) -> None:
+def begin_pause(memory: Memory, gap_ms: float) -> None:
     """A frame begins, so long after the last answer."""
     kind = pause_of(gap_ms)
     memory[PAUSE] = kind
@@ -108,11 +134,19 @@ def observe_unit(memory: Memory, elapsed_ms: float, profiled_ms: float, variance
             # The smaller of the two surprises is the one that both agree on.
             error = sign * min(abs(error), abs(memory[HELD] - ahead))
             memory[VARIANCE] = max(memory[VARIANCE], error * error)
+            memory[PENDING_MS] = 0.0
         else:
             error = 0.0
+            memory[PENDING_MS] = max(elapsed_ms / math.exp(ahead) - profiled_ms, 0.0)
         memory[HELD] = seen
     else:
         memory[STREAK] = 0.0
+        if memory[PENDING_MS] > 0.0:
+            # One unit, and the next was as before: the device stood still for a moment, its pace is what it was.
+            memory[STALLED] += 1.0
+            memory[STALLED_MS] += memory[PENDING_MS]
+            memory[PENDING_MS] = 0.0
+    memory[RAN_MS] += profiled_ms
     gain = memory[VARIANCE] / (memory[VARIANCE] + variance)
     memory[LOG] += gain * error
     memory[VARIANCE] *= 1.0 - gain
@@ -147,7 +181,7 @@ class SlowdownFilter:
 
     def begin(self, gap_ms: float) -> None:
         """A frame begins, so long after the last answer."""
-        begin_frame(self.memory, gap_ms)
+        begin_pause(self.memory, gap_ms)
 
     def observe(self, elapsed_ms: float, profiled_ms: float, variance: float = LEAST_NOISE**2) -> None:
         """Take one unit's time and its profiled median, both in milliseconds; what is no time is skipped."""
