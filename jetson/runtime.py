@@ -22,6 +22,7 @@ from jetson.profiling.check import check_engine, check_profile
 from jetson.profiling.profile import LatencyProfile
 from jetson.scheduling.baselines import make, refuse_unknown
 from jetson.scheduling.budget import Budget, clock
+from jetson.scheduling.explain import Explanation, explain
 from jetson.scheduling.induction import Late, Prices
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.planner import Planner
@@ -59,7 +60,8 @@ class Runtime:
         self.paths = Paths.of(bundle.manifest)
         self.preprocessor = Preprocessor(bundle.manifest.preprocessing)
         self._timed = timed
-        self._walker = Walker(bundle.manifest, engines, ahead and engines.ahead, late)
+        self._ahead = ahead and engines.ahead
+        self._walker = Walker(bundle.manifest, engines, self._ahead, late)
         self._late = late
         self._last_answer = -math.inf
         self._exits = bundle.manifest.exits
@@ -196,6 +198,20 @@ class Runtime:
             self._last_answer = clock()
             self._finish(told, start, limit, answer)
             return answer
+
+    def explain(self, budget: Budget | float | None = None) -> Explanation:
+        """Tell what the planner would do within a budget, what is to be expected of it, and why; nothing runs.
+
+        Args:
+            budget: as of `infer`, or milliseconds.
+
+        Raises:
+            BadInput: another policy than the planner decides.
+            BudgetError: this is no budget, or one that has been cut.
+        """
+        if not isinstance(self.policy, Planner):
+            raise BadInput(f"the planner explains what it does, and here {self.policy.name} decides")
+        return explain(self.policy, budget, ahead=self._ahead)
 
     def close(self) -> None:
         """Free the engines."""

@@ -15,7 +15,7 @@ from jetson.errors import BudgetError
 from jetson.manifest import Manifest
 from jetson.profiling.profile import LatencyProfile
 from jetson.samples import Samples
-from jetson.scheduling.heldout import draw_latencies, walk
+from jetson.scheduling.heldout import budgets_over, draw_latencies, walk
 from jetson.scheduling.induction import Table
 from jetson.scheduling.paths import Paths
 
@@ -94,8 +94,7 @@ def careful_factor(
     latencies = draw_latencies(profile, names, n, SEED)
     frames = rng.integers(len(samples), size=n)
     quickest = _quickest(paths, latencies)
-    low, high = float(np.median(quickest)), table.step_ms * (table.costs.points - 1)
-    budgets = np.maximum(low * (high / low) ** rng.random(n), 0.0)
+    budgets = budgets_over(profile, rng.random(n))
     can_be_met = budgets >= quickest
     found = FACTORS[0]
     for factor in FACTORS:

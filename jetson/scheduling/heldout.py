@@ -6,6 +6,7 @@ The device is as profiled here, with units independent of one another; a slowdow
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from jetson.confidence import posterior_logits
 from jetson.manifest import Manifest
 from jetson.profiling.profile import LatencyProfile
 from jetson.samples import Samples
-from jetson.scheduling.induction import Table
+from jetson.scheduling.induction import Revisions, Table
 from jetson.scheduling.outlook import worth_of
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.rules import ADVANCE, STOP
@@ -48,6 +49,41 @@ def draw_latencies(profile: LatencyProfile, names: list[str], n: int, seed: int)
     return np.stack([rng.permutation(profile.units[u].end_to_end_ms.quantile(points)) for u in names], axis=1)
 
 
+def budgets_over(profile: LatencyProfile, shares: Array) -> Array:
+    """Budgets in milliseconds between the quickest exit's median and a little over the deepest one's 95 % quantile.
+
+    Args:
+        profile: measured on this device.
+        shares: (n,), 0 to 1: where on a logarithmic scale.
+    """
+    low = min(e.end_to_end_ms.median for e in profile.exits)
+    high = 1.15 * max(float(e.end_to_end_ms.quantile(0.95)) for e in profile.exits)
+    found: Array = low * (high / low) ** shares
+    return found
+
+
+class Revised(NamedTuple):
+    """Budgets that become others."""
+
+    table: Table
+    """That decides from then on."""
+
+    at_ms: Array
+    """(n,): when; infinite for never."""
+    to_ms: Array
+
+
+def draw_revisions(revisions: Revisions, budgets: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """When each budget is revised, infinite for never, and to what; (n,) each."""
+    n = len(budgets)
+    at_ms = rng.exponential(1.0 / max(revisions.per_ms, 1e-12), n)
+    ratios = rng.choice(revisions.ratios, n, p=np.array(revisions.shares) / sum(revisions.shares))
+    revised_ms = at_ms + ratios * (budgets - at_ms)
+    never = at_ms >= budgets
+    at_ms[never], revised_ms[never] = np.inf, budgets[never]
+    return at_ms, revised_ms
+
+
 def walk(
     table: Table,
     paths: Paths,
@@ -58,6 +94,7 @@ def walk(
     budgets: Array,
     tau: float = 1.0,
     hidden: bool = False,
+    revised: Revised | None = None,
 ) -> Walk:
     """Let a table decide on frames whose answers are known.
 
@@ -71,9 +108,11 @@ def walk(
         budgets: (n,), milliseconds.
         tau: time is taken for so many times shorter.
         hidden: the budget is not told; the answer in hand when it runs out counts.
+        revised: what budgets become meanwhile.
     """
     n, last = len(frames), table.action.shape[3] - 1
     worth = worth_of(manifest, samples)[frames]
+    told = budgets
     stage, hand = np.zeros(n, np.int64), np.full(n, -1)
     said, named = np.full(n, np.nan), np.full(n, -1, np.int64)
     elapsed, branches = np.zeros(n), np.zeros(n, np.int64)
@@ -84,10 +123,15 @@ def walk(
         if hidden:
             column = np.maximum(last - (elapsed[live] / table.step_ms).astype(np.int64), 0)
         else:
-            left = budgets[live] - elapsed[live]
+            if revised is not None:
+                told = np.where(revised.at_ms <= elapsed, revised.to_ms, budgets)
+            left = told[live] - elapsed[live]
             places = np.maximum(left, 0.0) / (tau * table.step_ms)
             column = np.where(left < 0.0, 0, np.minimum(places, last - 1).astype(np.int64) + 1)
-        action = table.action[stage[live], hand[live] + 1, bucket, column].astype(np.int64)
+        place = stage[live], hand[live] + 1, bucket, column
+        action = table.action[place].astype(np.int64)
+        if revised is not None:
+            action = np.where(revised.at_ms[live] <= elapsed[live], revised.table.action[place], action)
         action[hidden & (elapsed[live] > budgets[live]) & (hand[live] >= 0)] = STOP
         live, action = live[action != STOP], action[action != STOP]
         going = live[action == ADVANCE]
@@ -101,10 +145,13 @@ def walk(
                 named[here] = samples.class_index[frames[here], exit_]
             hand[here] = exit_
             branches[here] += 1
-            in_time = here[elapsed[here] <= budgets[here]]
+            ends = told if revised is None else np.where(revised.at_ms <= elapsed, revised.to_ms, budgets)
+            in_time = here[elapsed[here] <= ends[here]]
             counting[in_time] = exit_
+    if revised is not None:
+        told = np.where(revised.at_ms <= elapsed, revised.to_ms, budgets)
     lost = table.late == "lost" and not hidden
-    met = (elapsed <= budgets) if lost else counting >= 0
+    met = (elapsed <= told) if lost else counting >= 0
     final = np.where(met, hand if lost else counting, -1)
     got = np.where(final >= 0, worth[np.arange(n), np.maximum(final, 0)], 0.0)
     return Walk(hand, met, got, elapsed, branches)

@@ -45,7 +45,7 @@ class Prices:
 
     per_ms: float = 0.0
     """Lambda: value of a millisecond of computing, as profiled."""
-    late: float = 0.25
+    late: float = 0.5
     """What an answer that comes late costs, beside its worth."""
 
 
@@ -168,6 +168,7 @@ def solve(
     late: Late = "lost",
     survival: npt.NDArray[np.float64] | None = None,
     revisions: Revisions | None = None,
+    settled: Table | None = None,
 ) -> Table:
     """Find the best action in every state.
 
@@ -180,6 +181,7 @@ def solve(
         survival: (points,) for a budget of which only the distribution is known: the probability that it has not ended
             when the time to the last point's moment is that of the grid point. None for a known budget.
         revisions: how a budget is revised meanwhile; None for never.
+        settled: the table for what comes after a revision; needed with `revisions`.
     """
     stages, exits, buckets = len(paths.segments), len(paths.branches), outlook.buckets
     columns = costs.points + 1
@@ -209,13 +211,15 @@ def solve(
         here[0, :, 0], action[stage, 0, :, 0] = lost[stage, 0, :], nearest.action[stage]
         if stage < stages:
             cost = costs.segments[stage]
-            ahead = shift(value[stage + 1, hands], lost[stage + 1, hands], cost) - per_ms * cost.cost_ms * alive[1:]
+            after = settled.value[stage + 1, hands] if settled is not None else None
+            ahead = shift(value[stage + 1, hands], lost[stage + 1, hands], cost, after)
+            ahead -= per_ms * cost.cost_ms * alive[1:]
             _improve(here, action[stage], hands, ahead, ADVANCE)
         for exit_ in (e for e in reversed(range(exits)) if paths.stages[e] == stage):
             cost = costs.branches[exit_]
             from_hands = [h for h in hands if h <= exit_]
             # Until the branch is done the old answer is in hand: that is what counts when the budget ends meanwhile.
-            done = shift.alive(here[exit_ + 1], cost)
+            done = shift.alive(here[exit_ + 1], cost, settled.value[stage, exit_ + 1] if settled is not None else None)
             ahead = np.einsum("hbc,ci->hbi", move[from_hands, exit_], done)
             ahead += shift.over(cost) * lost[stage, from_hands][:, :, None] - per_ms * cost.cost_ms * alive[1:]
             _improve(here, action[stage], from_hands, ahead, exit_)
@@ -258,14 +262,14 @@ class _Shift:
         self._step_ms = step_ms
         self._columns = columns
 
-    def __call__(self, after: Values, lost: Values, unit: Kernel) -> Values:
+    def __call__(self, after: Values, lost: Values, unit: Kernel, settled: Values | None = None) -> Values:
         """(hands, buckets, points): after a unit that leaves the answer in hand as it is."""
-        found: Values = self.alive(after, unit) + self.over(unit) * lost[:, :, None]
+        found: Values = self.alive(after, unit, settled) + self.over(unit) * lost[:, :, None]
         return found
 
-    def alive(self, after: Values, unit: Kernel) -> Values:
-        """The share of the value from where the budget has not ended."""
-        values = self._revise(after, unit)
+    def alive(self, after: Values, unit: Kernel, settled: Values | None = None) -> Values:
+        """The share of the value from where the budget has not ended; `settled` is the value after a revision."""
+        values = self._revise(after, after if settled is None else settled, unit)
         points = self._columns - 1
         found: Values = np.zeros((*values.shape[:-1], points), np.float32)
         for step, share in zip(unit.steps, unit.shares, strict=True):
@@ -279,7 +283,7 @@ class _Shift:
         found: Values = self._alive[1:] - self.alive(left, unit)
         return found
 
-    def _revise(self, values: Values, unit: Kernel) -> Values:
+    def _revise(self, values: Values, settled: Values, unit: Kernel) -> Values:
         """Mix in what the values are after a revision; column 0 is taken for 0, `over` counts what is lost."""
         if self._revisions is None:
             return values
@@ -289,7 +293,7 @@ class _Shift:
         for ratio, share in zip(self._revisions.ratios, self._revisions.shares, strict=True):
             if ratio >= 0.0 and share > 0.0:
                 after = 1 + np.minimum((places * ratio).astype(np.intp), self._columns - 2)
-                mixed += np.float32(share) * values[..., after]
+                mixed += np.float32(share) * settled[..., after]
         found: Values = np.array(values)
         found[..., 1:] = np.float32(1.0 - chance) * values[..., 1:] + np.float32(chance) * mixed
         return found

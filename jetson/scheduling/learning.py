@@ -13,8 +13,10 @@ from jetson.scheduling.memory import (
     CUTS,
     EXPOSED,
     FRAMES,
+    IDLE,
     LEFT,
     LOG,
+    PAUSE,
     PROFILED,
     RAN_MS,
     RATIO_BINS,
@@ -37,6 +39,8 @@ GAIN = 0.08
 CAREFUL = 0.75
 """Of the promised miss rate is aimed at, so that chance does not break the promise."""
 MOST_TAU = math.log(4.0)
+CREDIT = 0.24
+"""Answers in time earn so much, about three late ones, before time is taken for shorter than calibrated."""
 RATIO_STEP = 0.125
 LEAST_STALLS = 2.0
 """Stalls of late that say something."""
@@ -96,10 +100,13 @@ def end_frame(
         return
     if final_ms == math.inf and budget_ms == math.inf:
         return
-    if rules.miss_rate > 0.0 and final_ms >= rules.quickest_ms * pace:
-        late = 1.0 if elapsed_ms > final_ms else 0.0
-        moved = memory[TAU] + GAIN * (late - CAREFUL * rules.miss_rate)
-        memory[TAU] = max(rules.least_tau, min(MOST_TAU, moved))
+    # After a pause no answer is as quick as usual; and if the shortest way was taken and was late, none could be had.
+    after_pause = max(memory[IDLE + int(memory[PAUSE])], 0.0)
+    late = elapsed_ms > final_ms
+    hopeless = late and memory[PROFILED] <= 1.0001 * rules.shortest_ms
+    if rules.miss_rate > 0.0 and not hopeless and final_ms >= rules.quickest_ms * pace * math.exp(after_pause):
+        moved = memory[TAU] + GAIN * ((1.0 if late else 0.0) - CAREFUL * rules.miss_rate)
+        memory[TAU] = max(rules.least_tau - CREDIT, min(MOST_TAU, moved))
     for place in range(FRAMES, RATIOS + RATIO_BINS):
         memory[place] *= FORGET
     memory[FRAMES] += 1.0

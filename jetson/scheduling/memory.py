@@ -22,7 +22,8 @@ PAUSE = 4
 FIRST = 5
 """1 until the frame's first unit has run."""
 TAU = 6
-"""Logarithm of the factor by which time is taken for shorter than it is, so that promises hold."""
+"""Logarithm of the factor by which time is taken for shorter than it is, so that promises hold; under `least_tau` it is
+credit, and that counts."""
 IDLE = 7
 """Where the effect of each kind of pause stands."""
 PAUSES = 5
@@ -64,7 +65,9 @@ PENDING_MS = 171
 """What the last unit lost, when that may have been a stall; 0 when it was none."""
 STALL_LEVEL = 172
 """Which of the tables holds for stalls as frequent as these."""
-SIZE = 173
+DEADLINE = 173
+"""Of this frame as it was told first, milliseconds from its start; negative before."""
+SIZE = 174
 
 
 def blank() -> npt.NDArray[np.float64]:

@@ -45,16 +45,24 @@ def rules_for(
         "edges": np.empty((len(paths.stages), 0)),
         "known": no_table[None],
         "hidden": no_table,
+        "settled": no_table,
         "stalls": np.zeros(1),
         "usual_stalls": usual_stalls(sketches),
         "step_ms": 1.0,
         "level": 0.0,
         "target": -1,
         "quickest_ms": min(float(e.end_to_end_ms.quantile(level)) for e in profile.exits),
+        "shortest_ms": shortest_ms(paths, [s.median for s in sketches]),
         "miss_rate": 0.0,
         "least_tau": 0.0,
     }
     return Rules(kind=kind, **(found | others))
+
+
+def shortest_ms(paths: Paths, unit_ms: Sequence[float]) -> float:
+    """What the units on the way to the quickest exit take together."""
+    ways = zip(paths.stages, paths.branches, strict=True)
+    return min(sum(unit_ms[s] for s in paths.segments[:needs]) + unit_ms[branch] for needs, branch in ways)
 
 
 class Ruled:

@@ -12,12 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jetson.scheduling.memory import BOOST, KALMAN, LOG, RAN_MS, STALL_LEVEL, STALLED, TARGET, TAU
+from jetson.scheduling.memory import BOOST, DEADLINE, KALMAN, LOG, RAN_MS, STALL_LEVEL, STALLED, TARGET, TAU
 
 ADVANCE = -1
 """Action: run the next segment."""
 STOP = -2
 """Action: answer with what is in hand. Any action from 0 up means: run the branch of that exit."""
+
+SAME_MS = 1e-3
+"""Deadlines that differ by less are one: they are sums of times that were measured."""
 
 PLANNER, REPLAN, STATIC, DEEPEST, ALERT, THRESHOLD, GIVEN = range(7)
 
@@ -46,6 +49,8 @@ class Rules(NamedTuple):
     hidden: npt.NDArray[np.int8]
     """(stages + 1, exits + 1, buckets, columns): for a budget that nobody knows, by the time to the latest moment it
     can end."""
+    settled: npt.NDArray[np.int8]
+    """The same shape, for a budget that was told and has been revised once in this frame."""
     stalls: npt.NDArray[np.float64]
     """(stall levels,): stalls per millisecond as profiled, beyond the usual ones, that each level was solved for."""
     usual_stalls: float
@@ -58,6 +63,8 @@ class Rules(NamedTuple):
     """STATIC: the exit."""
     quickest_ms: float
     """A budget under this cannot be met on the device as profiled: promises do not speak of it."""
+    shortest_ms: float
+    """What the units on the way to the quickest exit take together as profiled."""
     miss_rate: float
     """Promised share of late answers among budgets that can be met; 0 for no promise."""
     least_tau: float
@@ -124,10 +131,15 @@ def plan(
     last = rules.hidden.shape[3] - 1
     pace = math.exp(memory[LOG] + memory[BOOST])
     if known:
-        if remaining_ms < 0.0:
-            column = 0
-        else:
-            column = min(int(min(remaining_ms / (pace * math.exp(memory[TAU]) * rules.step_ms), last)) + 1, last)
+        column = 0
+        if remaining_ms >= 0.0:
+            pace *= math.exp(max(memory[TAU], rules.least_tau))
+            column = min(int(min(remaining_ms / (pace * rules.step_ms), last)) + 1, last)
+        deadline = remaining_ms + elapsed_ms
+        if memory[DEADLINE] < 0.0:
+            memory[DEADLINE] = deadline
+        elif abs(deadline - memory[DEADLINE]) > SAME_MS:
+            return int(rules.settled[stage, answered + 1, bucket, column])
         return int(rules.known[int(memory[STALL_LEVEL]), stage, answered + 1, bucket, column])
     column = max(last - int(min(elapsed_ms / (pace * rules.step_ms), last)), 0)
     return int(rules.hidden[stage, answered + 1, bucket, column])

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from jetson.profiling.profile import LEVELS, Sketch
 from jetson.scheduling.memory import (
     BOOST,
+    DEADLINE,
     FIRST,
     HELD,
     IDLE,
@@ -99,6 +100,7 @@ def begin_pause(memory: Memory, gap_ms: float) -> None:
     memory[BOOST] = memory[IDLE + kind]
     memory[FIRST] = 1.0
     memory[PROFILED] = 0.0
+    memory[DEADLINE] = -1.0
 
 
 def log_slowdown(memory: Memory) -> float:
