@@ -15,6 +15,7 @@ HOST = [
     "onnxscript>=0.5",
     "scikit-learn>=1.6",
     "scipy>=1.14",
+    "numba>=0.61",
     *IMAGES,
 ]
 REPORT = ["plotly>=6.0", "jinja2>=3.1"]

@@ -229,7 +229,7 @@ class Runtime:
                 budget_ms=(told.deadline - start) * 1e3,
                 final_ms=(deadline - start) * 1e3,
                 elapsed_ms=answer.elapsed_ms,
-                revised_at_ms=(told.changed_at - start) * 1e3,
+                revised_at_ms=((told.changed_at if told.known else budget.cut_at) - start) * 1e3,
                 known=told.known,
             )
         )

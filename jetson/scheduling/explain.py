@@ -18,7 +18,8 @@ from jetson.profiling.profile import LEVELS
 from jetson.scheduling import learning, wording
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.forecast import Clock, Forecast, forecast
-from jetson.scheduling.induction import Table, kernel
+from jetson.scheduling.costs import kernel
+from jetson.scheduling.induction import Table
 from jetson.scheduling.likely import Boundary, Look, likely_way
 from jetson.scheduling.memory import STALL_LEVEL, TAU
 from jetson.scheduling.outlook import plain_outlook, scale_of
@@ -132,7 +133,7 @@ def explain(
         return committed
     plan, memory, pace = planner.plan, planner.memory.copy(), planner.slowdown
     table = table_now(planner, memory, hidden)
-    tau = 1.0 if hidden else math.exp(memory[TAU])
+    tau = 1.0 if hidden else tau_now(planner, memory)
     before = kernel(planner.profile.preprocess_ms, table.step_ms)
     nominal_ms = math.inf if limit_ms is None else limit_ms / pace
     if hidden:
@@ -140,7 +141,8 @@ def explain(
     else:
         looked = Clock.told(table, before, nominal_ms, tau)
     found = forecast(table, planner.paths, looked, hidden or table.late == "best-so-far")
-    look = Look(table, nominal_ms, not hidden, tau, None if hidden else learning.revisions(memory))
+    revisions = None if hidden else learning.revisions(memory)
+    look = Look(table, nominal_ms, not hidden, tau, revisions, plan.settled)
     way = likely_way(look, planner.paths, planner.rules.profiled_ms, planner.profile.preprocess_ms.median)
     steps = tuple(_step(planner.manifest, look, boundary, pace) for boundary in way)
     replay = plan.hidden_replay if hidden else plan.known_replay
@@ -158,6 +160,16 @@ def table_now(planner: Planner, memory: np.ndarray, hidden: bool) -> Table:
     plan = planner.plan
     known = (plan.known, *plan.stalled)
     return plan.hidden if hidden else known[min(int(memory[STALL_LEVEL]), len(known) - 1)]
+
+
+def tau_now(planner: Planner, memory: np.ndarray) -> float:
+    """The factor by which time is taken for shorter at present.
+
+    Args:
+        planner: whose.
+        memory: what it remembers.
+    """
+    return math.exp(max(float(memory[TAU]), planner.rules.least_tau))
 
 
 def _limit(budget: Budget | float | None, hidden: bool) -> tuple[float | None, bool]:
@@ -213,7 +225,7 @@ def _straight(planner: Planner, limit_ms: float | None) -> Explanation | None:
     name, time_ms = manifest.exits[chosen].name, (nominal_ms - before_ms) * pace
     said = wording.straight_words(wording.time_words(time_ms, True), name, value[chosen], others)
     step = Step(0, None, 1.0, None, time_ms, name, value[chosen], tuple(others), said)
-    return _explanation(planner, limit_ms, found[chosen], (step,), ahead=True, tau=math.exp(planner.memory[TAU]))
+    return _explanation(planner, limit_ms, found[chosen], (step,), ahead=True, tau=tau_now(planner, planner.memory))
 
 
 def _value(planner: Planner, found: Forecast) -> float:

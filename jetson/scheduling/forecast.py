@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jetson.scheduling.induction import Kernel, Table
+from jetson.scheduling.costs import Kernel
+from jetson.scheduling.induction import Table
 from jetson.scheduling.lookahead import chances_of
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.rules import ADVANCE, STOP

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from jetson.scheduling.explain import table_now
-from jetson.scheduling.memory import TAU
+from jetson.scheduling.explain import table_now, tau_now
 from jetson.scheduling.planner import Planner
 from jetson.scheduling.rules import STOP
 
@@ -65,7 +63,7 @@ def grid(planner: Planner, hidden: bool = False) -> Grid:
     table = table_now(planner, memory, hidden)
     columns = table.action.shape[3]
     places = np.arange(columns) if hidden else np.arange(columns - 1)
-    tau = 1.0 if hidden else math.exp(memory[TAU])
+    tau = 1.0 if hidden else tau_now(planner, memory)
     by_time = table.action[..., ::-1] if hidden else table.action[..., 1:]
     medians = pace * planner.rules.profiled_ms
     before_ms = pace * planner.profile.preprocess_ms.median

@@ -21,8 +21,8 @@ from jetson.scheduling.paths import Paths
 
 CONFIDENCE = 0.95
 """With which the promise holds, over profiles."""
-FACTORS = tuple(math.exp(math.log(4.0) * (1 - i / 20)) for i in range(21))
-"""Tried in turn, 4 to 1."""
+FACTORS = tuple(2.0 ** (4 * (1 - i / 32)) for i in range(33))
+"""Tried in turn, 16 to 1."""
 SEED = 20240
 
 
@@ -79,7 +79,7 @@ def careful_factor(
         confidence: with which the promise is to hold.
 
     Raises:
-        BudgetError: the promise is no share, or the profile has too few rounds for it.
+        BudgetError: the promise is no share, or the profile has too few rounds for it, or shows too many misses.
     """
     if not 0.0 < miss_rate < 1.0:
         raise BudgetError(f"a promised miss rate lies between 0 and 1, not at {miss_rate!r}")
@@ -96,13 +96,18 @@ def careful_factor(
     quickest = _quickest(paths, latencies)
     budgets = budgets_over(profile, rng.random(n))
     can_be_met = budgets >= quickest
-    found = FACTORS[0]
+    found: float | None = None
     for factor in FACTORS:
         went = walk(table, paths, manifest, samples, frames, latencies, budgets, factor)
         misses = int((~went.in_time & can_be_met).sum())
         if upper_bound(misses, int(can_be_met.sum()), confidence) > miss_rate:
             break
         found = factor
+    if found is None:
+        raise BudgetError(
+            f"a miss rate of {miss_rate:g} cannot be promised on this device: its latencies spread too far for the "
+            f"{n} rounds of the profile to show it; profile longer with nothing else running, or promise less"
+        )
     return found
 
 

@@ -62,6 +62,10 @@ def budgets_over(profile: LatencyProfile, shares: Array) -> Array:
     return found
 
 
+ALMOST_OVER = 0.98
+"""Share of a budget after which nobody revises it any more."""
+
+
 class Revised(NamedTuple):
     """Budgets that become others."""
 
@@ -76,10 +80,10 @@ class Revised(NamedTuple):
 def draw_revisions(revisions: Revisions, budgets: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """When each budget is revised, infinite for never, and to what; (n,) each."""
     n = len(budgets)
-    at_ms = rng.exponential(1.0 / max(revisions.per_ms, 1e-12), n)
+    at_ms = budgets * (1.0 - rng.random(n) ** (1.0 / max(revisions.rate, 1e-9)))
     ratios = rng.choice(revisions.ratios, n, p=np.array(revisions.shares) / sum(revisions.shares))
     revised_ms = at_ms + ratios * (budgets - at_ms)
-    never = at_ms >= budgets
+    never = at_ms >= ALMOST_OVER * budgets
     at_ms[never], revised_ms[never] = np.inf, budgets[never]
     return at_ms, revised_ms
 

@@ -14,7 +14,6 @@ is not finished when the budget ends is `late`: it is lost, or the answer in han
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -22,7 +21,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jetson.profiling.profile import LEVELS, LatencyProfile, Sketch
+from jetson.scheduling.costs import Costs, Kernel
 from jetson.scheduling.outlook import Outlook
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.rules import ADVANCE, STOP
@@ -31,10 +30,6 @@ Values = npt.NDArray[np.float32]
 Actions = npt.NDArray[np.int8]
 Late = Literal["lost", "best-so-far"]
 
-POINTS = 1024
-"""Of the grid of time."""
-ROOM = 1.15
-"""The grid reaches so many times as far as all units take together at their 95 % quantile."""
 THRIFT = 1e-4
 """Value of the time that all units take together: of two actions that are as good, the shorter is taken."""
 
@@ -53,90 +48,12 @@ class Prices:
 class Revisions:
     """How a budget is revised while inference runs."""
 
-    per_ms: float
-    """How often, per millisecond of computing as profiled."""
+    rate: float
+    """How often: while the time left shrinks from a to b, none comes with probability (b / a) ** rate."""
     ratios: tuple[float, ...]
     """Time left after a revision over the time left before; negative when it is over."""
     shares: tuple[float, ...]
     """How likely each is."""
-
-
-class Kernel(NamedTuple):
-    """The distribution of one unit's time on the grid."""
-
-    steps: tuple[int, ...]
-    shares: tuple[float, ...]
-    cost_ms: float
-    """Its mean."""
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What units take, on the grid."""
-
-    step_ms: float
-    segments: tuple[Kernel, ...]
-    branches: tuple[Kernel, ...]
-    points: int = POINTS
-
-    @classmethod
-    def of(cls, paths: Paths, profile: LatencyProfile, names: Sequence[str], points: int = POINTS) -> Costs:
-        """From measured latencies.
-
-        Args:
-            paths: the bundle's paths.
-            profile: measured on this device.
-            names: of the units, by index.
-            points: of the grid.
-        """
-        sketches = [profile.units[name].end_to_end_ms for name in names]
-        step = max(ROOM * sum(float(s.quantile(0.95)) for s in sketches) / points, 1e-9)
-        kernels = [kernel(s, step) for s in sketches]
-        return cls(step, tuple(kernels[i] for i in paths.segments), tuple(kernels[i] for i in paths.branches), points)
-
-
-def kernel(sketch: Sketch, step_ms: float) -> Kernel:
-    """Put a measured distribution on a grid, each share split between the points on both sides of it."""
-    levels, times = mid_quantiles(sketch)
-    found: dict[int, float] = {}
-    for share, time in zip(levels, times, strict=True):
-        place = time / step_ms
-        low = int(place)
-        found[low] = found.get(low, 0.0) + share * (1.0 - (place - low))
-        found[low + 1] = found.get(low + 1, 0.0) + share * (place - low)
-    used = sorted(s for s, share in found.items() if share > 0.0)
-    return Kernel(tuple(used), tuple(found[s] for s in used), float(np.dot(levels, times)))
-
-
-def stalling(costs: Costs, per_ms: float, stall_ms: float) -> Costs:
-    """The same units on a device that also stalls: so often per millisecond, for half to half as much again of a time.
-
-    Args:
-        costs: of the units.
-        per_ms: stalls per millisecond of a unit's own time.
-        stall_ms: what a stall takes on average.
-    """
-    sizes = [max(round(f * stall_ms / costs.step_ms), 1) for f in (0.5, 1.0, 1.5)]
-
-    def with_stalls(unit: Kernel) -> Kernel:
-        chance = -math.expm1(-per_ms * unit.cost_ms)
-        found: dict[int, float] = {}
-        for step, share in zip(unit.steps, unit.shares, strict=True):
-            found[step] = found.get(step, 0.0) + share * (1.0 - chance)
-            for size in sizes:
-                found[step + size] = found.get(step + size, 0.0) + share * chance / len(sizes)
-        used = sorted(found)
-        return Kernel(tuple(used), tuple(found[s] for s in used), unit.cost_ms + chance * stall_ms)
-
-    segments, branches = (tuple(with_stalls(u) for u in units) for units in (costs.segments, costs.branches))
-    return Costs(costs.step_ms, segments, branches, costs.points)
-
-
-def mid_quantiles(sketch: Sketch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """A sketch as shares and the time of each: between two of its levels, the middle of their quantiles."""
-    bounds = np.array([0.0, *LEVELS, 1.0])
-    values = np.array([sketch.quantiles[0], *sketch.quantiles, sketch.quantiles[-1]])
-    return np.diff(bounds), (values[1:] + values[:-1]) / 2
 
 
 @dataclass(frozen=True)
@@ -269,7 +186,10 @@ class _Shift:
 
     def alive(self, after: Values, unit: Kernel, settled: Values | None = None) -> Values:
         """The share of the value from where the budget has not ended; `settled` is the value after a revision."""
-        values = self._revise(after, after if settled is None else settled, unit)
+        values = after
+        if self._revisions is not None:
+            later = after if settled is None else settled
+            values = with_revisions(after, later, unit, self._revisions, self._step_ms)
         points = self._columns - 1
         found: Values = np.zeros((*values.shape[:-1], points), np.float32)
         for step, share in zip(unit.steps, unit.shares, strict=True):
@@ -283,17 +203,24 @@ class _Shift:
         found: Values = self._alive[1:] - self.alive(left, unit)
         return found
 
-    def _revise(self, values: Values, settled: Values, unit: Kernel) -> Values:
-        """Mix in what the values are after a revision; column 0 is taken for 0, `over` counts what is lost."""
-        if self._revisions is None:
-            return values
-        chance = -np.expm1(-self._revisions.per_ms * unit.cost_ms)
-        places = np.arange(self._columns - 1)
-        mixed = np.zeros_like(values[..., 1:])
-        for ratio, share in zip(self._revisions.ratios, self._revisions.shares, strict=True):
-            if ratio >= 0.0 and share > 0.0:
-                after = 1 + np.minimum((places * ratio).astype(np.intp), self._columns - 2)
-                mixed += np.float32(share) * settled[..., after]
-        found: Values = np.array(values)
-        found[..., 1:] = np.float32(1.0 - chance) * values[..., 1:] + np.float32(chance) * mixed
-        return found
+
+def with_revisions(values: Values, settled: Values, unit: Kernel, revisions: Revisions, step_ms: float) -> Values:
+    """Values after a unit, with what they are after a revision mixed in.
+
+    Args:
+        values: (..., columns), as long as the budget stands; column 0 is left as it is.
+        settled: the same, after a revision.
+        unit: that may be interrupted by one.
+        revisions: how often, and to what.
+        step_ms: of the grid.
+    """
+    last = values.shape[-1] - 2
+    places = np.arange(last + 1)
+    chance = (1.0 - (places / (places + unit.cost_ms / step_ms)) ** revisions.rate).astype(np.float32)
+    mixed = np.zeros_like(values[..., 1:])
+    for ratio, share in zip(revisions.ratios, revisions.shares, strict=True):
+        if ratio >= 0.0 and share > 0.0:
+            mixed += np.float32(share) * settled[..., 1 + np.minimum((places * ratio).astype(np.intp), last)]
+    found: Values = np.array(values)
+    found[..., 1:] = (1.0 - chance) * values[..., 1:] + chance * mixed
+    return found

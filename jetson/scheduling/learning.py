@@ -27,7 +27,7 @@ from jetson.scheduling.memory import (
     TARGET,
     TAU,
 )
-from jetson.scheduling.rules import ALERT, PLANNER, Rules, alert_observe, choose_level
+from jetson.scheduling.rules import ALERT, DEEPEST, PLANNER, Rules, alert_observe, choose_level
 from jetson.scheduling.slowdown import begin_pause, forget_stalls, observe_unit
 
 Memory = npt.NDArray[np.float64]
@@ -38,10 +38,12 @@ GAIN = 0.08
 """How far one late answer moves the logarithm of tau."""
 CAREFUL = 0.75
 """Of the promised miss rate is aimed at, so that chance does not break the promise."""
-MOST_TAU = math.log(4.0)
+MOST_TAU = math.log(32.0)
 CREDIT = 0.24
 """Answers in time earn so much, about three late ones, before time is taken for shorter than calibrated."""
 RATIO_STEP = 0.125
+LEAST_LEFT = 0.02
+"""Share of a budget that is taken to be left at least, where its logarithm is asked for."""
 LEAST_STALLS = 2.0
 """Stalls of late that say something."""
 SELDOM = 0.005
@@ -53,6 +55,8 @@ PRIOR_FRAMES = 16.0
 def begin_frame(rules: Rules, memory: Memory, gap_ms: float) -> None:
     """A frame begins, so long after the last answer."""
     begin_pause(memory, gap_ms)
+    if rules.kind in (DEEPEST, ALERT):
+        memory[TARGET] = -1.0
     choose_level(rules, memory)
 
 
@@ -110,7 +114,9 @@ def end_frame(
     for place in range(FRAMES, RATIOS + RATIO_BINS):
         memory[place] *= FORGET
     memory[FRAMES] += 1.0
-    memory[EXPOSED] += min(elapsed_ms, revised_at_ms) / pace
+    if 0.0 < budget_ms < math.inf:
+        left = 1.0 - min(elapsed_ms, revised_at_ms) / budget_ms
+        memory[EXPOSED] -= math.log(max(left, LEAST_LEFT))
     if revised_at_ms <= elapsed_ms and budget_ms < math.inf:
         memory[REVISED] += 1.0
         before, after = budget_ms - revised_at_ms, final_ms - revised_at_ms

@@ -28,7 +28,9 @@ class Look:
     tau: float = 1.0
     """Time is taken for so many times shorter."""
     revisions: Revisions | None = None
-    """That may have been reckoned with when the table was solved."""
+    """That may have been reckoned with when the table was solved,"""
+    settled: Table | None = None
+    """and the table for what comes after one."""
 
     def column(self, elapsed_ms: float) -> int:
         """Of the table, so long after the frame began."""
@@ -90,7 +92,9 @@ def likely_way(look: Look, paths: Paths, medians_ms: np.ndarray, before_ms: floa
 def _boundary(look: Look, paths: Paths, place: Place, chance: float, elapsed_ms: float) -> Boundary:
     table = look.table
     value, action = float(table.value[place]), int(table.action[place])
-    options = [alternatives(table, paths, place, r) for r in {None, look.revisions}]
+    options = [alternatives(table, paths, place)]
+    if look.revisions is not None:
+        options.append(alternatives(table, paths, place, look.revisions, look.settled))
     # What was learnt of revisions since the table was solved is not in it: taken is what the table reckoned with.
     found = min(options, key=lambda o: abs(max(o.values()) - value))
     if action == STOP and place.hand == 0:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jetson.scheduling.induction import THRIFT, Kernel, Revisions, Table
+from jetson.scheduling.costs import Kernel
+from jetson.scheduling.induction import THRIFT, Revisions, Table, Values, with_revisions
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.rules import ADVANCE, STOP
 
@@ -28,14 +29,17 @@ class Place(NamedTuple):
     """Of the time that is left."""
 
 
-def alternatives(table: Table, paths: Paths, place: Place, revisions: Revisions | None = None) -> dict[int, float]:
+def alternatives(
+    table: Table, paths: Paths, place: Place, revisions: Revisions | None = None, settled: Table | None = None
+) -> dict[int, float]:
     """What every action that can be taken is worth, when all that follows is decided by the table.
 
     Args:
         table: solved.
         paths: of the bundle.
         place: the state.
-        revisions: that the table was solved with.
+        revisions: that the table was solved with,
+        settled: and the table for what comes after one.
 
     Returns:
         Values by action, as in the table: of a budget of which only the distribution is known, times the probability
@@ -45,18 +49,19 @@ def alternatives(table: Table, paths: Paths, place: Place, revisions: Revisions 
     if column == 0:
         return {int(table.action[place]): float(table.value[place])}
     value, alive = table.value, table.survival
+    later = value if settled is None else settled.value
     found: dict[int, float] = {}
     if hand > 0:
         found[STOP] = float(table.outlook.worth[hand - 1, bucket] * alive[column])
     if stage < len(paths.segments):
-        after = value[stage + 1, hand, bucket]
-        found[ADVANCE] = _ahead(table, after, after[0], table.costs.segments[stage], column, revisions)
+        after, revised = value[stage + 1, hand, bucket], later[stage + 1, hand, bucket]
+        found[ADVANCE] = _ahead(table, after, after[0], table.costs.segments[stage], column, revisions, revised)
     for exit_ in (e for e, needs in enumerate(paths.stages) if needs == stage and e >= hand):
         chances = chances_of(table, hand, bucket, exit_)
-        after = chances @ value[stage, exit_ + 1]
+        after, revised = chances @ value[stage, exit_ + 1], chances @ later[stage, exit_ + 1]
         # Until the branch is done the old answer is in hand: that is what counts when the budget ends meanwhile.
         lost = value[stage, hand, bucket, 0]
-        found[exit_] = _ahead(table, after, lost, table.costs.branches[exit_], column, revisions)
+        found[exit_] = _ahead(table, after, lost, table.costs.branches[exit_], column, revisions, revised)
     return found
 
 
@@ -74,6 +79,7 @@ def _ahead(
     unit: Kernel,
     column: int,
     revisions: Revisions | None,
+    revised: npt.NDArray[np.floating],
 ) -> float:
     """Run a unit now: the value after it, averaged over its time, less what it costs."""
     alive = table.survival
@@ -82,19 +88,12 @@ def _ahead(
     steps = np.array(unit.steps)
     shares = np.array(unit.shares)[steps < column]
     columns = column - steps[steps < column]
-    kept = shares @ _revised(after, unit, revisions)[columns]
-    left = alive[column] - shares @ _revised(alive, unit, revisions)[columns]
+
+    def _revised(values: Values, settled: Values) -> Values:
+        if revisions is None:
+            return values
+        return with_revisions(values, settled, unit, revisions, table.step_ms)
+
+    kept = shares @ _revised(after, revised)[columns]
+    left = alive[column] - shares @ _revised(alive, alive)[columns]
     return float(kept + left * lost - per_ms * unit.cost_ms * alive[column])
-
-
-def _revised(values: npt.NDArray[np.floating], unit: Kernel, revisions: Revisions | None) -> npt.NDArray[np.floating]:
-    """Values by column with what they are after a revision mixed in; the first column is not looked at."""
-    if revisions is None:
-        return values
-    chance = -np.expm1(-revisions.per_ms * unit.cost_ms)
-    places = np.arange(len(values) - 1)
-    mixed = np.zeros(len(values) - 1)
-    for ratio, share in zip(revisions.ratios, revisions.shares, strict=True):
-        if ratio >= 0.0:
-            mixed += share * values[1 + np.minimum((places * ratio).astype(np.intp), len(values) - 2)]
-    return np.concatenate([values[:1], (1.0 - chance) * values[1:] + chance * mixed])

@@ -42,7 +42,7 @@ FRAMES = 19
 REVISED = 20
 """Revisions seen in them."""
 EXPOSED = 21
-"""Milliseconds, as profiled, in which a revision could have come."""
+"""In how much time a revision could have come: by how many powers of e the time left shrank."""
 RATIOS = 22
 """Where the histogram of time left after over time left before a revision stands."""
 RATIO_BINS = 16

@@ -30,6 +30,11 @@ MOVED = 0.1
 """Change of what was learnt, as a distance of distributions, from which on the tables are solved anew."""
 
 
+def next_look(frames: int) -> int:
+    """After how many frames in all budgets are looked at again, when that was done just now."""
+    return frames + min(frames, LAST_REFRESH)
+
+
 class Planner(Ruled):
     """The shipped policy. `jetson.scheduling.induction` says what it maximises."""
 
@@ -105,7 +110,7 @@ class Planner(Ruled):
         self._frames += 1
         if self._frames < self._next:
             return
-        self._next = self._frames + min(self._frames, LAST_REFRESH)
+        self._next = next_look(self._frames)
         if not self._background:
             self.refresh()
         elif self._thread is None or not self._thread.is_alive():

@@ -13,9 +13,10 @@ from jetson.manifest import Manifest
 from jetson.profiling.profile import LatencyProfile
 from jetson.samples import Samples
 from jetson.scheduling import learning
+from jetson.scheduling.costs import Costs, stalling
 from jetson.scheduling.guarantee import careful_factor
 from jetson.scheduling.heldout import Revised, budgets_over, draw_latencies, draw_revisions, walk
-from jetson.scheduling.induction import Costs, Late, Prices, Revisions, Table, solve, stalling
+from jetson.scheduling.induction import Late, Prices, Revisions, Table, solve
 from jetson.scheduling.memory import CUT_BINS, CUTS, FRAMES, LEFT, RATIO_BINS, RATIOS, blank
 from jetson.scheduling.outlook import Outlook, learn_outlook, plain_outlook
 from jetson.scheduling.paths import Paths
@@ -144,14 +145,14 @@ class Solver:
         Distances between such vectors are those of distributions.
         """
         found = learning.revisions(memory)
-        often = 0.0 if found is None else -math.expm1(-found.per_ms * self.quickest_ms)
+        often = 0.0 if found is None else 1.0 - 0.5**found.rate
         ratios = memory[RATIOS : RATIOS + RATIO_BINS] / max(memory[FRAMES], 1.0) * (found is not None)
         cuts = memory[CUTS : LEFT + CUT_BINS]
         heard = cuts.sum()
         share = cuts / heard * min(heard / learning.PRIOR_FRAMES, 1.0) if heard > 0.0 else cuts
         per_ms, stall_ms = learning.stalls(memory, self.usual_stalls)
-        # A third more or less of a stall's length counts as much as a tenth of anything else.
-        length = 0.5 * math.log2(1.0 + stall_ms / self.total_ms * 64) if per_ms * self.total_ms > FEW_STALLS else 0.0
+        # Twice or half a stall's length counts as much as a tenth of anything else.
+        length = 0.25 * math.log2(1.0 + stall_ms / self.total_ms * 64) if per_ms * self.total_ms > FEW_STALLS else 0.0
         together: npt.NDArray[np.float64] = np.concatenate([[often, length], ratios, share])
         return together
 

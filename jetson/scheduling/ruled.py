@@ -34,25 +34,28 @@ def rules_for(
     sketches = [profile.units[n].end_to_end_ms for n in names]
     # Deepest first; of one layer the better first.
     order = sorted(range(len(paths.stages)), key=lambda e: (-paths.stages[e], -paths.quality[e], e))
+    medians = [s.median for s in sketches]
+    ends = [b for b, needs in zip(paths.branches, paths.stages, strict=True) if needs == len(paths.segments)]
     no_table = np.empty((0, 0, 0, 0), np.int8)
     found: dict[str, Any] = {
         "stages": np.array(paths.stages, np.int64),
         "ranked": np.array(order, np.int64),
         "quality": np.array(paths.quality),
         "needed_ms": np.empty((0, 0)),
-        "profiled_ms": np.array([s.median for s in sketches]),
+        "profiled_ms": np.array(medians),
         "variance": np.array([noise(s) for s in sketches]),
         "edges": np.empty((len(paths.stages), 0)),
         "known": no_table[None],
         "hidden": no_table,
         "settled": no_table,
+        "next_ms": np.array([medians[s] for s in paths.segments] + [min(medians[b] for b in ends)]),
         "stalls": np.zeros(1),
         "usual_stalls": usual_stalls(sketches),
         "step_ms": 1.0,
         "level": 0.0,
         "target": -1,
         "quickest_ms": min(float(e.end_to_end_ms.quantile(level)) for e in profile.exits),
-        "shortest_ms": shortest_ms(paths, [s.median for s in sketches]),
+        "shortest_ms": shortest_ms(paths, medians),
         "miss_rate": 0.0,
         "least_tau": 0.0,
     }

@@ -51,6 +51,8 @@ class Rules(NamedTuple):
     can end."""
     settled: npt.NDArray[np.int8]
     """The same shape, for a budget that was told and has been revised once in this frame."""
+    next_ms: npt.NDArray[np.float64]
+    """(stages + 1,): median of the segment that comes next; of the last stage's quickest branch at the end."""
     stalls: npt.NDArray[np.float64]
     """(stall levels,): stalls per millisecond as profiled, beyond the usual ones, that each level was solved for."""
     usual_stalls: float
@@ -128,21 +130,32 @@ def plan(
         edges = rules.edges[answered]
         while bucket < edges.shape[0] and said >= edges[bucket]:
             bucket += 1
+    column = column_of(rules, memory, stage, remaining_ms, elapsed_ms, known)
+    if not known:
+        return int(rules.hidden[stage, answered + 1, bucket, column])
+    deadline = remaining_ms + elapsed_ms
+    if memory[DEADLINE] < 0.0:
+        memory[DEADLINE] = deadline
+    if abs(deadline - memory[DEADLINE]) > SAME_MS:
+        return int(rules.settled[stage, answered + 1, bucket, column])
+    return int(rules.known[int(memory[STALL_LEVEL]), stage, answered + 1, bucket, column])
+
+
+def column_of(
+    rules: Rules, memory: npt.NDArray[np.float64], stage: int, remaining_ms: float, elapsed_ms: float, known: bool
+) -> int:
+    """The column of the planner's tables that holds now; arguments as of `action_for`."""
     last = rules.hidden.shape[3] - 1
-    pace = math.exp(memory[LOG] + memory[BOOST])
-    if known:
-        column = 0
-        if remaining_ms >= 0.0:
-            pace *= math.exp(max(memory[TAU], rules.least_tau))
-            column = min(int(min(remaining_ms / (pace * rules.step_ms), last)) + 1, last)
-        deadline = remaining_ms + elapsed_ms
-        if memory[DEADLINE] < 0.0:
-            memory[DEADLINE] = deadline
-        elif abs(deadline - memory[DEADLINE]) > SAME_MS:
-            return int(rules.settled[stage, answered + 1, bucket, column])
-        return int(rules.known[int(memory[STALL_LEVEL]), stage, answered + 1, bucket, column])
-    column = max(last - int(min(elapsed_ms / (pace * rules.step_ms), last)), 0)
-    return int(rules.hidden[stage, answered + 1, bucket, column])
+    pace = math.exp(memory[LOG])
+    # What a pause still costs falls on the next units, half as much on each as on the one before.
+    pause_ms = 2.0 * rules.next_ms[stage] * (math.exp(memory[BOOST]) - 1.0)
+    if not known:
+        gone = min(max(elapsed_ms / pace + pause_ms, 0.0) / rules.step_ms, last)
+        return int(max(last - int(gone), 0))
+    if remaining_ms < 0.0:
+        return 0
+    left_ms = remaining_ms / (pace * math.exp(max(memory[TAU], rules.least_tau))) - pause_ms
+    return int(min(int(min(max(left_ms, 0.0) / rules.step_ms, last)) + 1, last))
 
 
 def replan(

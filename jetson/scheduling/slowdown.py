@@ -123,7 +123,7 @@ def observe_unit(memory: Memory, elapsed_ms: float, profiled_ms: float, variance
     if memory[FIRST] > 0.0:
         # What a pause costs is learnt from the first unit after it, in small steps: one burst teaches little.
         place = IDLE + int(memory[PAUSE])
-        memory[place] += 0.15 * max(-0.4, min(0.4, seen - memory[LOG] - memory[place]))
+        memory[place] += 0.08 * max(-0.4, min(0.4, seen - memory[LOG] - memory[place]))
         memory[FIRST] = 0.0
     memory[VARIANCE] += DRIFT
     ahead = memory[LOG] + memory[BOOST]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jetson.scheduling.explain import Explanation
 
+NAMED = 3
+"""Of the actions that are not taken, so many are told with their values."""
 GO_ON, STOP_HERE = "go on", "stop"
 
 
@@ -59,9 +61,9 @@ def step_words(
     digits = 3
     while others and digits < 5 and f"{value:.{digits}f}" == f"{others[0][1]:.{digits}f}":
         digits += 1
-    options = "".join(f", {doing(a)} {v:.{digits}f}" for a, v in others)
-    nothing = "" if others else ", the only way"
-    return f"{where}, {time}, {in_hand}: {doing(action)} is worth {value:.{digits}f}{options}{nothing}"
+    options = "".join(f", {doing(a)} {v:.{digits}f}" for a, v in others[:NAMED])
+    rest = f", {len(others) - NAMED} more less" if len(others) > NAMED else "" if others else ", the only way"
+    return f"{where}, {time}, {in_hand}: {doing(action)} is worth {value:.{digits}f}{options}{rest}"
 
 
 def budget_words(told: Explanation) -> str:
@@ -86,10 +88,10 @@ def lines(told: Explanation) -> list[str]:
         "answers: "
         + ", ".join(f"{e.name} {percent(e.in_time + e.late)}" for e in told.exits if e.in_time + e.late > 0),
     ]
-    if told.slowdown != 1.0 or told.tau != 1.0:
-        found.append(
-            f"units are taken to be {told.slowdown:.3g} times as slow as profiled, and that {told.tau:.3g} times"
-        )
+    if abs(told.slowdown - 1.0) > 5e-4:
+        found.append(f"the device is taken to be {told.slowdown:.3g} times as slow as profiled")
+    if told.tau > 1.0005:
+        found.append(f"for the promised miss rate, time is taken for {told.tau:.3g} times shorter")
     if told.can_be_met is False:
         found.append("the quickest exit cannot be relied on to meet this budget, so that no promise speaks of it")
     share = told.steps[-1].chance

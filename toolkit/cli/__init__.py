@@ -26,6 +26,8 @@ COMMANDS = {
     "profile": "Measure a bundle's units on this device: a latency profile.",
     "doctor": "Tell whether this machine is ready, and what mends what is not.",
     "run": "Answer frames within a budget.",
+    "plan": "Tell what the planner would do within a budget, and why.",
+    "simulate": "Replay budgets with every policy, without hardware.",
     "suggest": "Tell which early exits are worth their time.",
     "report": "Write a run's report, one HTML file.",
     "demo": "Everything once, on handwritten digits, in a few minutes.",

@@ -1,0 +1,1 @@
+"""Replay budgets and recorded answers against measured latencies, without hardware."""
