@@ -121,6 +121,8 @@ class Runtime:
             raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
         if not 0.0 <= price_per_ms < math.inf:
             raise BadInput(f"the price of a millisecond is 0 or more, not {price_per_ms!r}")
+        if late not in ("lost", "best-so-far"):
+            raise BadInput(f"a late answer is lost or the best-so-far counts, not {late!r}")
         if miss_rate is not None and not 0.0 < miss_rate < 1.0:
             raise BadInput(f"a promised miss rate lies between 0 and 1, not at {miss_rate!r}")
         if isinstance(policy, str):
@@ -147,9 +149,7 @@ class Runtime:
                 chosen = policy(opened.manifest, loaded)
             elif policy == "planner":
                 prices = Prices(per_ms=price_per_ms)
-                chosen = Planner.of(
-                    opened, loaded, miss_rate=miss_rate, prices=prices, late=late, level=level, ahead=enqueued
-                )
+                chosen = Planner.of(opened, loaded, miss_rate=miss_rate, prices=prices, late=late, level=level)
             else:
                 chosen = make(policy, opened.manifest, loaded, level, enqueued)
         runtime = cls(opened, engines, chosen, timed=loaded is not None, ahead=ahead, late=late)
@@ -165,8 +165,8 @@ class Runtime:
 
         Args:
             frame: what `Preprocessor` takes: a uint8 camera frame, a Pillow image, or a prepared float32 array.
-            budget: the time the answer may take; None or `Budget.unbounded()` runs to the last exit. A budget
-                shorter than the quickest exit is answered by that exit and marked late.
+            budget: the time the answer may take; None or `Budget.unbounded()` is no limit, and what is believed best
+                answers. A budget shorter than the quickest exit is answered by that exit and marked late.
             on_answer: told of every answer that comes to hand on the way, in this thread: for who takes the best so
                 far when time is up, without waiting for `infer` to return.
 
@@ -228,7 +228,7 @@ class Runtime:
             FrameEnd(
                 budget_ms=(told.deadline - start) * 1e3,
                 final_ms=(deadline - start) * 1e3,
-                elapsed_ms=answer.elapsed_ms,
+                elapsed_ms=answer.answered_ms if told.known and self._late == "best-so-far" else answer.elapsed_ms,
                 revised_at_ms=((told.changed_at if told.known else budget.cut_at) - start) * 1e3,
                 known=told.known,
             )

@@ -11,6 +11,7 @@ from jetson.confidence import logit
 from jetson.errors import BadInput
 from jetson.manifest import Manifest
 from jetson.profiling.profile import LatencyProfile
+from jetson.scheduling.outlook import plain_outlook
 from jetson.scheduling.paths import Paths, remaining_quantiles
 from jetson.scheduling.replan import Replan
 from jetson.scheduling.ruled import Ruled, rules_for
@@ -51,14 +52,16 @@ def alert(manifest: Manifest, profile: LatencyProfile) -> Ruled:
     """After ALERT (Wan et al., ATC 2020): once a frame, the highest expected quality under a filtered slowdown."""
     paths, names = _parts(manifest)
     needed = remaining_quantiles(paths, profile, names, 0.5)
-    return Ruled("alert", manifest, profile, rules_for(ALERT, paths, profile, names, needed_ms=needed))
+    # In regression quality is minus the error, and no answer would be better than any.
+    worth = plain_outlook(manifest).worth[:, 0]
+    return Ruled("alert", manifest, profile, rules_for(ALERT, paths, profile, names, needed_ms=needed, quality=worth))
 
 
 def threshold(manifest: Manifest, profile: LatencyProfile, sure: float = SURE) -> Ruled:
     """Every exit in turn until one is sure enough, unless the next would come too late (its p95, slowdown included)."""
     paths, names = _parts(manifest)
     needed = remaining_quantiles(paths, profile, names, 0.95)
-    rules = rules_for(THRESHOLD, paths, profile, names, needed_ms=needed, level=logit(sure))
+    rules = rules_for(THRESHOLD, paths, profile, names, needed_ms=needed)._replace(level=logit(sure))
     return Ruled(f"threshold-{sure:g}", manifest, profile, rules)
 
 

@@ -17,8 +17,8 @@ from jetson.manifest import Manifest
 from jetson.profiling.profile import LEVELS
 from jetson.scheduling import learning, wording
 from jetson.scheduling.budget import Budget, clock
-from jetson.scheduling.forecast import Clock, Forecast, forecast
 from jetson.scheduling.costs import kernel
+from jetson.scheduling.forecast import Clock, Forecast, forecast
 from jetson.scheduling.induction import Table
 from jetson.scheduling.likely import Boundary, Look, likely_way
 from jetson.scheduling.memory import STALL_LEVEL, TAU
@@ -142,8 +142,9 @@ def explain(
         looked = Clock.told(table, before, nominal_ms, tau)
     found = forecast(table, planner.paths, looked, hidden or table.late == "best-so-far")
     revisions = None if hidden else learning.revisions(memory)
-    look = Look(table, nominal_ms, not hidden, tau, revisions, plan.settled)
-    way = likely_way(look, planner.paths, planner.rules.profiled_ms, planner.profile.preprocess_ms.median)
+    before_ms = planner.profile.preprocess_ms.median
+    look = Look(table, nominal_ms, not hidden, before_ms, tau, revisions, plan.settled)
+    way = likely_way(look, planner.paths, planner.rules.profiled_ms, before_ms)
     steps = tuple(_step(planner.manifest, look, boundary, pace) for boundary in way)
     replay = plan.hidden_replay if hidden else plan.known_replay
     return _explanation(planner, limit_ms, found, steps, told=not hidden, tau=tau, table=table, replay=replay)

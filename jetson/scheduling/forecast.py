@@ -66,9 +66,12 @@ class Clock:
         """
         last = table.action.shape[3] - 1
         if budget_ms is None:
-            return cls(before, np.arange(last, 0, -1), table.survival[:0:-1].astype(np.float64))
+            # The table and its distribution begin at the first boundary.
+            at_once = Kernel((0,), (1.0,), 0.0)
+            return cls(at_once, np.arange(last, 0, -1), table.survival[:0:-1].astype(np.float64))
         elapsed = np.arange(_steps(table, before, budget_ms))
-        return cls(before, np.maximum(last - elapsed, 0), np.ones(len(elapsed)))
+        gone = np.maximum(elapsed - round(before.cost_ms / table.step_ms), 0)
+        return cls(before, np.maximum(last - gone, 0), np.ones(len(elapsed)))
 
 
 def _steps(table: Table, before: Kernel, budget_ms: float) -> int:

@@ -23,7 +23,8 @@ CONFIDENCE = 0.95
 """With which the promise holds, over profiles."""
 FACTORS = tuple(2.0 ** (4 * (1 - i / 32)) for i in range(33))
 """Tried in turn, 16 to 1."""
-SEED = 20240
+SEEDS = (1, 2, 3, 4, 5)
+"""Of drawings of paths: the most careful factor of all is taken, so that no lucky drawing makes a promise."""
 
 
 def upper_bound(misses: int, n: int, confidence: float = CONFIDENCE) -> float:
@@ -90,11 +91,36 @@ def careful_factor(
             f"a miss rate of {miss_rate:g} cannot be promised from a profile of {n} rounds, it takes "
             f"{rounds_for(miss_rate, confidence)}: offramp profile --rounds, with as many and time enough"
         )
-    rng = np.random.default_rng(SEED)
-    latencies = draw_latencies(profile, names, n, SEED)
+    found = [
+        factor
+        for seed in SEEDS
+        if (factor := _last_that_passes(table, paths, manifest, profile, samples, miss_rate, confidence, n, seed))
+    ]
+    if 2 * len(found) <= len(SEEDS):
+        raise BudgetError(
+            f"a miss rate of {miss_rate:g} cannot be promised on this device: its latencies spread too far for the "
+            f"{n} rounds of the profile to show it; profile longer with nothing else running, or promise less"
+        )
+    return max(found)
+
+
+def _last_that_passes(
+    table: Table,
+    paths: Paths,
+    manifest: Manifest,
+    profile: LatencyProfile,
+    samples: Samples,
+    miss_rate: float,
+    confidence: float,
+    n: int,
+    seed: int,
+) -> float | None:
+    """The last factor before the first that fails, on one drawing of paths; None when the most careful one fails."""
+    rng = np.random.default_rng(seed)
+    latencies = draw_latencies(profile, [u.name for u in manifest.units], n, seed)
     frames = rng.integers(len(samples), size=n)
     quickest = _quickest(paths, latencies)
-    budgets = budgets_over(profile, rng.random(n))
+    budgets = budgets_over(profile, rng.permutation((np.arange(n) + 0.5) / n))
     can_be_met = budgets >= quickest
     found: float | None = None
     for factor in FACTORS:
@@ -103,11 +129,6 @@ def careful_factor(
         if upper_bound(misses, int(can_be_met.sum()), confidence) > miss_rate:
             break
         found = factor
-    if found is None:
-        raise BudgetError(
-            f"a miss rate of {miss_rate:g} cannot be promised on this device: its latencies spread too far for the "
-            f"{n} rounds of the profile to show it; profile longer with nothing else running, or promise less"
-        )
     return found
 
 

@@ -60,7 +60,8 @@ class Revisions:
 class Table:
     """The best action and its value, everywhere.
 
-    Columns: 0 when the budget is over, then the points of the grid from 0 on; the last holds for all time beyond it.
+    Columns: 0 when the budget is over, then the points of the grid from 0 on. The last holds for all time beyond it, as
+    for a budget that is told and never ends.
     """
 
     action: Actions
@@ -138,7 +139,10 @@ def solve(
             # Until the branch is done the old answer is in hand: that is what counts when the budget ends meanwhile.
             done = shift.alive(here[exit_ + 1], cost, settled.value[stage, exit_ + 1] if settled is not None else None)
             ahead = np.einsum("hbc,ci->hbi", move[from_hands, exit_], done)
-            ahead += shift.over(cost) * lost[stage, from_hands][:, :, None] - per_ms * cost.cost_ms * alive[1:]
+            # With nothing in hand this branch is the answer, however late: no way to another is to be paid.
+            ended = lost[stage, from_hands]
+            ended[0] = -prices.late
+            ahead += shift.over(cost) * ended[:, :, None] - per_ms * cost.cost_ms * alive[1:]
             _improve(here, action[stage], from_hands, ahead, exit_)
     return Table(action, value, costs.step_ms, outlook, costs, prices, late, alive)
 
@@ -175,6 +179,7 @@ class _Shift:
 
     def __init__(self, alive: Values, revisions: Revisions | None, step_ms: float, columns: int) -> None:
         self._alive = alive
+        self._endless = bool((alive[1:] == 1.0).all())
         self._revisions = revisions
         self._step_ms = step_ms
         self._columns = columns
@@ -195,6 +200,8 @@ class _Shift:
         for step, share in zip(unit.steps, unit.shares, strict=True):
             if step < points:
                 found[..., step:] += np.float32(share) * values[..., 1 : points + 1 - step]
+        if self._endless:
+            found[..., -1] = values[..., -1]
         return found
 
     def over(self, unit: Kernel) -> Values:
@@ -216,7 +223,7 @@ def with_revisions(values: Values, settled: Values, unit: Kernel, revisions: Rev
     """
     last = values.shape[-1] - 2
     places = np.arange(last + 1)
-    chance = (1.0 - (places / (places + unit.cost_ms / step_ms)) ** revisions.rate).astype(np.float32)
+    chance = (1.0 - (places / (places + max(unit.cost_ms / step_ms, 1e-9))) ** revisions.rate).astype(np.float32)
     mixed = np.zeros_like(values[..., 1:])
     for ratio, share in zip(revisions.ratios, revisions.shares, strict=True):
         if ratio >= 0.0 and share > 0.0:

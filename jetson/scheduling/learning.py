@@ -26,6 +26,7 @@ from jetson.scheduling.memory import (
     STALLED_MS,
     TARGET,
     TAU,
+    TOOK,
 )
 from jetson.scheduling.rules import ALERT, DEEPEST, PLANNER, Rules, alert_observe, choose_level
 from jetson.scheduling.slowdown import begin_pause, forget_stalls, observe_unit
@@ -41,6 +42,8 @@ CAREFUL = 0.75
 MOST_TAU = math.log(32.0)
 CREDIT = 0.24
 """Answers in time earn so much, about three late ones, before time is taken for shorter than calibrated."""
+SHORTEST = 1.02
+"""A way that is this much longer at most is as short as the shortest."""
 RATIO_STEP = 0.125
 LEAST_LEFT = 0.02
 """Share of a budget that is taken to be left at least, where its logarithm is asked for."""
@@ -64,6 +67,7 @@ def observe(rules: Rules, memory: Memory, unit: int, elapsed_ms: float) -> None:
     """A unit, by index, has run, from boundary to boundary in so many milliseconds."""
     profiled_ms = rules.profiled_ms[unit]
     memory[PROFILED] += profiled_ms
+    memory[TOOK] += elapsed_ms
     observe_unit(memory, elapsed_ms, profiled_ms, rules.variance[unit])
 
 
@@ -88,7 +92,7 @@ def end_frame(
         known: whether the budget was told.
     """
     if rules.kind == ALERT and memory[PROFILED] > 0.0:
-        alert_observe(memory, elapsed_ms / memory[PROFILED])
+        alert_observe(memory, memory[TOOK] / memory[PROFILED])
     memory[TARGET] = -1.0
     forget_stalls(memory)
     if rules.kind != PLANNER:
@@ -97,7 +101,7 @@ def end_frame(
     if not known:
         for place in range(CUTS, LEFT + CUT_BINS):
             memory[place] *= FORGET
-        moment = min(elapsed_ms, revised_at_ms) / pace
+        moment = max(min(elapsed_ms, revised_at_ms) - rules.before_ms, 0.0) / pace
         reach = rules.step_ms * (rules.hidden.shape[3] - 2)
         place = min(int(moment / reach * CUT_BINS), CUT_BINS - 1)
         memory[(CUTS if revised_at_ms <= elapsed_ms else LEFT) + place] += 1.0
@@ -107,7 +111,9 @@ def end_frame(
     # After a pause no answer is as quick as usual; and if the shortest way was taken and was late, none could be had.
     after_pause = max(memory[IDLE + int(memory[PAUSE])], 0.0)
     late = elapsed_ms > final_ms
-    hopeless = late and memory[PROFILED] <= 1.0001 * rules.shortest_ms
+    # So it could when somebody cut the budget, and nobody promised to know that.
+    was_cut = final_ms <= revised_at_ms <= elapsed_ms
+    hopeless = late and (was_cut or memory[PROFILED] <= SHORTEST * rules.shortest_ms)
     if rules.miss_rate > 0.0 and not hopeless and final_ms >= rules.quickest_ms * pace * math.exp(after_pause):
         moved = memory[TAU] + GAIN * ((1.0 if late else 0.0) - CAREFUL * rules.miss_rate)
         memory[TAU] = max(rules.least_tau - CREDIT, min(MOST_TAU, moved))

@@ -60,7 +60,8 @@ def alternatives(
         chances = chances_of(table, hand, bucket, exit_)
         after, revised = chances @ value[stage, exit_ + 1], chances @ later[stage, exit_ + 1]
         # Until the branch is done the old answer is in hand: that is what counts when the budget ends meanwhile.
-        lost = value[stage, hand, bucket, 0]
+        # With nothing in hand this branch is the answer, however late.
+        lost = value[stage, hand, bucket, 0] if hand > 0 else -table.prices.late
         found[exit_] = _ahead(table, after, lost, table.costs.branches[exit_], column, revisions, revised)
     return found
 

@@ -67,7 +67,9 @@ STALL_LEVEL = 172
 """Which of the tables holds for stalls as frequent as these."""
 DEADLINE = 173
 """Of this frame as it was told first, milliseconds from its start; negative before."""
-SIZE = 174
+TOOK = 174
+"""What they took in this frame, milliseconds."""
+SIZE = 175
 
 
 def blank() -> npt.NDArray[np.float64]:

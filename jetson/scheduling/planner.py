@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jetson.bundle import Bundle
 from jetson.manifest import Manifest
-from jetson.profiling.profile import LatencyProfile
+from jetson.profiling.profile import LEVELS, LatencyProfile
 from jetson.samples import Samples
-from jetson.scheduling.induction import Late, Prices
-from jetson.scheduling.memory import STALL_LEVEL
+from jetson.scheduling.induction import THRIFT, Late, Prices
+from jetson.scheduling.memory import TAU
+from jetson.scheduling.outlook import plain_outlook
 from jetson.scheduling.plans import STALLS, Solver
 from jetson.scheduling.policy import FrameEnd, State
 from jetson.scheduling.ruled import Ruled, rules_for
-from jetson.scheduling.rules import PLANNER, Rules, plan
+from jetson.scheduling.rules import PLANNER, Rules
 from jetson.scheduling.slowdown import log_slowdown
 
 FIRST_REFRESH = 32
@@ -49,7 +49,6 @@ class Planner(Ruled):
         late: Late = "lost",
         confidence: bool | None = None,
         level: float = 0.95,
-        ahead: bool = False,
         background: bool = False,
     ) -> None:
         """Solve the tables.
@@ -64,7 +63,6 @@ class Planner(Ruled):
             late: what happens to an answer that is not finished when a known budget ends.
             confidence: look at answers or do not; None for what wins the held-out replay.
             level: quantile of the quickest exit's latency from which a budget counts as one that can be met.
-            ahead: whether a path is enqueued as a whole; `commit` then reckons with the time measured so.
             background: solve anew in a thread of its own when budgets turn out to behave otherwise.
 
         Raises:
@@ -76,7 +74,10 @@ class Planner(Ruled):
         self.costs, self._level = self._solver.costs, level
         self.plan = self._solver.plan(miss_rate)
         super().__init__("planner", manifest, profile, self._rules())
-        self._ahead_gain = self._gain() if ahead else 1.0
+        self._before_ms = profile.preprocess_ms.median
+        self._per_ms = self.prices.per_ms + THRIFT / self._solver.total_ms
+        worth = plain_outlook(manifest).worth[:, 0].tolist()
+        self._ends = [(w, e.end_to_end_ms) for w, e in zip(worth, profile.exits, strict=True)]
         self._background = background
         self._frames, self._next = 0, FIRST_REFRESH
         self._solved_for = self._solver.depends_on(self.memory)
@@ -89,20 +90,19 @@ class Planner(Ruled):
         return cls(bundle.manifest, profile, samples, background=True, **options)
 
     def commit(self, state: State) -> int | None:
-        """The exit that the plan without a look at answers leads to when units take their medians."""
+        """The exit that is worth most when its path is enqueued as a whole, by the time measured so."""
         if not state.known:
             return None
-        now = replace(state)
-        now.remaining_ms /= self._ahead_gain
-        rules, pace, memory = self._straight, math.exp(log_slowdown(self.memory)), self.memory.copy()
-        memory[STALL_LEVEL] = 0.0
-        while now.stage <= len(self.paths.segments):
-            action = plan(rules, memory, now.stage, -1, math.nan, now.remaining_ms, now.elapsed_ms, True)
-            if action >= 0:
-                return action
-            now.remaining_ms -= pace * self.rules.profiled_ms[self.paths.segments[now.stage]]
-            now.stage += 1
-        return None
+        pace = math.exp(log_slowdown(self.memory) + max(self.memory[TAU], self.rules.least_tau))
+        left_ms = state.remaining_ms / pace + self._before_ms
+        best, most = 0, -math.inf
+        for exit_, (worth, sketch) in enumerate(self._ends):
+            in_time = float(np.interp(left_ms, sketch.quantiles, LEVELS, left=0.0, right=1.0))
+            # Of exits without a chance the quickest is taken.
+            value = in_time * worth - (1.0 - in_time) * self.prices.late - self._per_ms * sketch.median
+            if value > most:
+                best, most = exit_, value
+        return best
 
     def finish(self, end: FrameEnd) -> None:
         """Learn from a frame, and solve anew when budgets turn out to behave otherwise than was reckoned with."""
@@ -131,7 +131,7 @@ class Planner(Ruled):
         plan = self.plan
         edges = max((t.outlook.edges for t in (plan.known, plan.hidden, plan.settled)), key=lambda e: e.shape[1])
         buckets = edges.shape[1] + 1
-        rules = rules_for(
+        return rules_for(
             PLANNER,
             self._solver.paths,
             self.profile,
@@ -146,22 +146,6 @@ class Planner(Ruled):
             miss_rate=self.miss_rate or 0.0,
             least_tau=math.log(plan.tau),
         )
-        self._straight = rules._replace(
-            known=plan.straight.action[None],
-            settled=plan.straight.action,
-            stalls=np.zeros(1),
-            edges=np.empty((len(edges), 0)),
-        )
-        return rules
-
-    def _gain(self) -> float:
-        """How much sooner a path that is enqueued as a whole is done than its units one by one; median over exits."""
-        before, medians = self.profile.preprocess_ms.median, self.rules.profiled_ms
-        found = []
-        for exit_, branch, needs in zip(self.profile.exits, self.paths.branches, self.paths.stages, strict=True):
-            apart = sum(medians[s] for s in self.paths.segments[:needs]) + medians[branch]
-            found.append((exit_.end_to_end_ms.median - before) / max(apart, 1e-9))
-        return max(float(np.median(found)), 1e-3)
 
 
 def _spread(action: np.ndarray, buckets: int) -> np.ndarray:

@@ -62,8 +62,6 @@ class Plan:
     """For budgets that are told and have been revised once: what `known` is when none ever is."""
     hidden: Table
     """For budgets that are not."""
-    straight: Table
-    """For budgets that are told, without a look at answers: what a path that is enqueued as a whole follows."""
     known_replay: HeldOutReplay | None
     hidden_replay: HeldOutReplay | None
     """None without recorded answers."""
@@ -115,7 +113,7 @@ class Solver:
         if miss_rate is not None:
             judged = self._samples.get("select") or self._samples.get("fit") or _silent(self.manifest)
             tau = careful_factor(known, self.paths, self.manifest, self.profile, judged, miss_rate)
-        return Plan(known, known, hidden, self._table(self._plain), known_replay, hidden_replay, tau)
+        return Plan(known, known, hidden, known_replay, hidden_replay, tau)
 
     def anew(self, before: Plan, memory: npt.NDArray[np.float64]) -> Plan:
         """With what frames have shown of budgets and of the device."""
@@ -169,7 +167,8 @@ class Solver:
         return self._choose([self._table(o, revisions) for o in self._outlooks()], False, revisions)
 
     def _hidden(self, memory: npt.NDArray[np.float64]) -> tuple[Table, HeldOutReplay | None]:
-        alive = learning.survival(memory, self.quickest_ms, self.costs.step_ms, self.costs.points)
+        quickest_ms = max(self.quickest_ms - self.profile.preprocess_ms.median, 1e-6)
+        alive = learning.survival(memory, quickest_ms, self.costs.step_ms, self.costs.points)
         made = [solve(self.paths, o, self.costs, self.prices, "best-so-far", alive) for o in self._outlooks()]
         return self._choose(made, True, None)
 

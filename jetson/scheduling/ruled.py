@@ -56,6 +56,7 @@ def rules_for(
         "target": -1,
         "quickest_ms": min(float(e.end_to_end_ms.quantile(level)) for e in profile.exits),
         "shortest_ms": shortest_ms(paths, medians),
+        "before_ms": profile.preprocess_ms.median,
         "miss_rate": 0.0,
         "least_tau": 0.0,
     }

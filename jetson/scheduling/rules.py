@@ -63,6 +63,8 @@ class Rules(NamedTuple):
     """THRESHOLD: how sure an answer must be; as a logit. STATIC and GIVEN: unused."""
     target: int
     """STATIC: the exit."""
+    before_ms: float
+    """Median of what comes before the first boundary: preprocessing."""
     quickest_ms: float
     """A budget under this cannot be met on the device as profiled: promises do not speak of it."""
     shortest_ms: float
@@ -136,7 +138,7 @@ def plan(
     deadline = remaining_ms + elapsed_ms
     if memory[DEADLINE] < 0.0:
         memory[DEADLINE] = deadline
-    if abs(deadline - memory[DEADLINE]) > SAME_MS:
+    if deadline != memory[DEADLINE] and abs(deadline - memory[DEADLINE]) > SAME_MS:
         return int(rules.settled[stage, answered + 1, bucket, column])
     return int(rules.known[int(memory[STALL_LEVEL]), stage, answered + 1, bucket, column])
 
@@ -150,7 +152,9 @@ def column_of(
     # What a pause still costs falls on the next units, half as much on each as on the one before.
     pause_ms = 2.0 * rules.next_ms[stage] * (math.exp(memory[BOOST]) - 1.0)
     if not known:
-        gone = min(max(elapsed_ms / pace + pause_ms, 0.0) / rules.step_ms, last)
+        # The tables begin at the first boundary.
+        gone_ms = max(elapsed_ms - rules.before_ms, 0.0) / pace + pause_ms
+        gone = min(max(gone_ms, 0.0) / rules.step_ms, last)
         return int(max(last - int(gone), 0))
     if remaining_ms < 0.0:
         return 0

@@ -35,6 +35,7 @@ from jetson.scheduling.memory import (
     STALLED,
     STALLED_MS,
     STREAK,
+    TOOK,
     VARIANCE,
     blank,
 )
@@ -100,6 +101,7 @@ def begin_pause(memory: Memory, gap_ms: float) -> None:
     memory[BOOST] = memory[IDLE + kind]
     memory[FIRST] = 1.0
     memory[PROFILED] = 0.0
+    memory[TOOK] = 0.0
     memory[DEADLINE] = -1.0
 
 

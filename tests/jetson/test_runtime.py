@@ -207,7 +207,9 @@ POSTERIORS = [Posterior(alone=(0.1 * k, 0.9), joined=(-0.2, 0.6, 0.3 + 0.1 * k, 
 def with_posteriors(fake):
     """The runtime, on a bundle that knows how sure its answers may be."""
     exits = fake.runtime.bundle.manifest.exits
-    fake.runtime._walker._exits = tuple(msgspec.structs.replace(e, posterior=p) for e, p in zip(exits, POSTERIORS, strict=True))
+    fake.runtime._walker._exits = tuple(
+        msgspec.structs.replace(e, posterior=p) for e, p in zip(exits, POSTERIORS, strict=True)
+    )
     return fake
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jetson.bundle import Bundle
@@ -10,6 +11,7 @@ from jetson.errors import BadInput, ProfileError
 from jetson.manifest import Exit, Manifest, Quality, Unit
 from jetson.profiling.check import speaks_of
 from jetson.profiling.profile import ExitLatency, LatencyProfile
+from jetson.samples import Samples
 from toolkit.report.frames import FrameLog, read_frames
 from toolkit.report.history import History, read_history
 from toolkit.report.palette import Style, style_of
@@ -29,6 +31,8 @@ class Run:
     profile: LatencyProfile
     frames: FrameLog | None
     history: History | None
+    samples: Mapping[str, Samples] = field(default_factory=dict)
+    """What the bundle records of its answers, by role; what a planner learns from."""
 
     @property
     def styles(self) -> dict[str, Style]:
@@ -85,9 +89,10 @@ def gather(path: Path) -> Run:
             f"{path}: not a run ({what}); make one with: offramp demo --out {path}, "
             f"or: offramp build CHECKPOINT --out {bundle} and offramp profile {bundle} --out {profile}"
         )
-    manifest = Bundle.open(bundle).manifest
+    opened = Bundle.open(bundle)
+    manifest = opened.manifest
     latency = LatencyProfile.load(profile)
-    _check_profile(profile, latency, manifest, bundle)
+    check_profile(profile, latency, manifest, bundle)
     frames, history = path / FRAMES, path / TRAINING
     return Run(
         path=path,
@@ -95,10 +100,22 @@ def gather(path: Path) -> Run:
         profile=latency,
         frames=read_frames(frames, tuple(e.name for e in manifest.exits)) if frames.exists() else None,
         history=read_history(history) if history.exists() else None,
+        samples={role: found for role in ("fit", "select") if (found := opened.samples(role)) is not None},
     )
 
 
-def _check_profile(file: Path, profile: LatencyProfile, manifest: Manifest, bundle: Path) -> None:
+def check_profile(file: Path, profile: LatencyProfile, manifest: Manifest, bundle: Path) -> None:
+    """Refuse a profile of another bundle; the device may be any.
+
+    Args:
+        file: of the profile.
+        profile: read from it.
+        manifest: of the bundle.
+        bundle: its folder.
+
+    Raises:
+        ProfileError: what differs, and the command that makes the right profile.
+    """
     again = f"measure again with: offramp profile {bundle} --out {file}"
     if not speaks_of(profile, manifest):
         raise ProfileError(

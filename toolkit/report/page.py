@@ -11,6 +11,7 @@ import msgspec
 
 from jetson.errors import missing_extra
 from jetson.files import write_file
+from jetson.scheduling.planner import Planner
 from toolkit.report import confidence_tables, facts, joint_tables, precision_tables, reliability_panels, tables
 from toolkit.report.charts import Chart
 from toolkit.report.diagram import cut_diagram
@@ -18,10 +19,12 @@ from toolkit.report.frame_charts import SVG_POINTS, frames_chart, used_chart
 from toolkit.report.gather import Run, gather
 from toolkit.report.history_chart import history_chart
 from toolkit.report.latency_chart import latency_chart
+from toolkit.report.plan_page import Section, section
+from toolkit.report.plan_view import plan_view, usual_budgets
 from toolkit.report.quality_chart import quality_chart
 
 HERE = Path(__file__).parent
-STYLES = ("colours.css", "report.css", "diagram.css", "confidence.css", "print.css")
+STYLES = ("colours.css", "report.css", "diagram.css", "confidence.css", "plan.css", "print.css")
 SCRIPTS = ("report.js", "choice.js")
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -80,12 +83,19 @@ def render(run: Run) -> str:
         charts=shown,
         webgl=webgl,
         diagram=Markup(cut_diagram(run)),
+        plan=plan(run),
         css=Markup("\n".join(_asset(name) for name in STYLES)),
         plotly=Markup(plotly),
         driver=Markup(driver),
         specs=Markup(embedded_json({name: chart.spec() for name, chart in shown.items()})),
         policy=_policy(plotly, driver, webgl=webgl),
     )
+
+
+def plan(run: Run) -> Section:
+    """What the planner would do on the device that was profiled, within three budgets."""
+    planner = Planner(run.manifest, run.profile, run.samples)
+    return section(plan_view(planner, usual_budgets(run.profile)))
 
 
 def charts(run: Run) -> dict[str, Chart]:

@@ -43,7 +43,7 @@ TICK_CHANGED = """(was) => {
     return tick !== null && getComputedStyle(tick).fill !== was;
 }"""
 SHOWN = "() => [...document.querySelectorAll('.chosen')].filter((e) => e.offsetHeight > 0).map((e) => e.id)"
-PANELS = """() => [...document.querySelectorAll('figure.panel')].map((figure) => {
+PANELS = """(selector) => [...document.querySelectorAll(selector)].map((figure) => {
     const size = (e) => { const { left, right, top, bottom } = e.getBoundingClientRect();
                           return { left, right, top, bottom }; };
     const svg = figure.querySelector('svg[role=img]');
@@ -130,12 +130,29 @@ def meet(a, b):
 @pytest.mark.parametrize("width", [1280, 800, 390])
 def test_no_two_words_of_a_reliability_diagram_meet(make_run, visit, width):
     page, wrong = visit(write_report(make_run(**RECIPES["fourteen exits"])), width=width)
-    panels = page.evaluate(PANELS)
+    panels = page.evaluate(PANELS, "figure.panel")
     assert len(panels) == 14
     for a, b in itertools.combinations(panels, 2):
         assert not meet(a["figure"], b["figure"])
     for panel in panels:
         assert panel["svg"]["right"] - panel["svg"]["left"] > 140
+        assert all(t["left"] >= 0 and t["right"] <= width for t in panel["texts"])
+        assert not [p for p in itertools.combinations(panel["texts"], 2) if meet(*p)]
+    assert page.evaluate(OVERFLOW) == 0
+    assert wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+def test_no_two_words_of_a_plan_meet(make_run, visit, recipe, width):
+    page, wrong = visit(write_report(make_run(**recipe)), width=width)
+    page.evaluate("() => document.querySelectorAll('#plan details').forEach((d) => { d.open = true; })")
+    panels = page.evaluate(PANELS, ".plans figure")
+    assert len(panels) >= 3
+    for a, b in itertools.combinations(panels, 2):
+        assert not meet(a["figure"], b["figure"])
+    for panel in panels:
         assert all(t["left"] >= 0 and t["right"] <= width for t in panel["texts"])
         assert not [p for p in itertools.combinations(panel["texts"], 2) if meet(*p)]
     assert page.evaluate(OVERFLOW) == 0
