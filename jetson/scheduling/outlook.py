@@ -105,7 +105,7 @@ def learn_outlook(manifest: Manifest, samples: Samples, worth: Array | None = No
             pairs = np.zeros((count, count))
             for i in own:
                 before = np.searchsorted(edges[j], seen[i].before, side="right")
-                np.add.at(pairs, (before, where[i]), 1.0 / len(own))
+                pairs += np.bincount(before * count + where[i], minlength=count**2).reshape(count, count) / len(own)
             move[j, k] = (pairs + PRIOR * usual) / (pairs.sum(axis=1, keepdims=True) + PRIOR)
     return Outlook(worth=value, first=first, move=move, edges=edges)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from jetson.bundle import Bundle
@@ -16,7 +18,7 @@ from jetson.samples import Samples
 from jetson.scheduling.induction import THRIFT, Late, Prices
 from jetson.scheduling.memory import TAU
 from jetson.scheduling.outlook import plain_outlook
-from jetson.scheduling.plans import STALLS, Solver
+from jetson.scheduling.plans import STALLS, Plan, Solver
 from jetson.scheduling.policy import FrameEnd, State
 from jetson.scheduling.ruled import Ruled, rules_for
 from jetson.scheduling.rules import PLANNER, Rules
@@ -28,6 +30,11 @@ LAST_REFRESH = 512
 """up to so many."""
 MOVED = 0.1
 """Change of what was learnt, as a distance of distributions, from which on the tables are solved anew."""
+
+
+_PLANS: dict[str, Plan] = {}
+"""Solved by this process, by the hash of all that they depend on: a bundle is often loaded again."""
+KEPT_PLANS = 8
 
 
 def next_look(frames: int) -> int:
@@ -50,6 +57,7 @@ class Planner(Ruled):
         confidence: bool | None = None,
         level: float = 0.95,
         background: bool = False,
+        plan: Plan | None = None,
     ) -> None:
         """Solve the tables.
 
@@ -64,6 +72,7 @@ class Planner(Ruled):
             confidence: look at answers or do not; None for what wins the held-out replay.
             level: quantile of the quickest exit's latency from which a budget counts as one that can be met.
             background: solve anew in a thread of its own when budgets turn out to behave otherwise.
+            plan: solved before for the very same arguments.
 
         Raises:
             BudgetError: the miss rate cannot be promised.
@@ -72,7 +81,7 @@ class Planner(Ruled):
         self.prices, self.late, self.miss_rate = prices or Prices(), late, miss_rate
         self._solver = Solver(manifest, profile, samples or {}, self.prices, late, confidence, level)
         self.costs, self._level = self._solver.costs, level
-        self.plan = self._solver.plan(miss_rate)
+        self.plan = plan or self._solver.plan(miss_rate)
         super().__init__("planner", manifest, profile, self._rules())
         self._before_ms = profile.preprocess_ms.median
         self._per_ms = self.prices.per_ms + THRIFT / self._solver.total_ms
@@ -87,7 +96,13 @@ class Planner(Ruled):
     def of(cls, bundle: Bundle, profile: LatencyProfile, **options: Any) -> Planner:
         """For a bundle, with the answers that it records; options as of the class."""
         samples = {role: found for role in ("fit", "select") if (found := bundle.samples(role)) is not None}
-        return cls(bundle.manifest, profile, samples, background=True, **options)
+        content = msgspec.json.encode([bundle.manifest, profile, repr(sorted(options.items()))])
+        key = hashlib.sha256(content).hexdigest()
+        made = cls(bundle.manifest, profile, samples, background=True, plan=_PLANS.get(key), **options)
+        if key not in _PLANS and len(_PLANS) >= KEPT_PLANS:
+            _PLANS.pop(next(iter(_PLANS)))
+        _PLANS[key] = made.plan
+        return made
 
     def commit(self, state: State) -> int | None:
         """The exit that is worth most when its path is enqueued as a whole, by the time measured so."""
