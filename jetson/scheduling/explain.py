@@ -134,16 +134,17 @@ def explain(
     plan, memory, pace = planner.plan, planner.memory.copy(), planner.slowdown
     table = table_now(planner, memory, hidden)
     tau = 1.0 if hidden else tau_now(planner, memory)
-    before = kernel(planner.profile.preprocess_ms, table.step_ms)
+    before, before_ms = kernel(planner.profile.preprocess_ms, table.step_ms), planner.profile.preprocess_ms.median
+    # What the rules take off the time that has passed, at whatever pace, as profiled.
+    since_ms = planner.rules.before_ms / pace
     nominal_ms = math.inf if limit_ms is None else limit_ms / pace
     if hidden:
-        looked = Clock.untold(table, before, None if limit_ms is None else nominal_ms)
+        looked = Clock.untold(table, before, None if limit_ms is None else nominal_ms, since_ms)
     else:
         looked = Clock.told(table, before, nominal_ms, tau)
     found = forecast(table, planner.paths, looked, hidden or table.late == "best-so-far")
     revisions = None if hidden else learning.revisions(memory)
-    before_ms = planner.profile.preprocess_ms.median
-    look = Look(table, nominal_ms, not hidden, before_ms, tau, revisions, plan.settled)
+    look = Look(table, nominal_ms, not hidden, since_ms, tau, revisions, plan.settled)
     way = likely_way(look, planner.paths, planner.rules.profiled_ms, before_ms)
     steps = tuple(_step(planner.manifest, look, boundary, pace) for boundary in way)
     replay = plan.hidden_replay if hidden else plan.known_replay

@@ -56,13 +56,14 @@ class Clock:
         return cls(before, np.minimum(left / tau, last - 1).astype(np.intp) + 1, np.ones(len(elapsed)))
 
     @classmethod
-    def untold(cls, table: Table, before: Kernel, budget_ms: float | None) -> Clock:
+    def untold(cls, table: Table, before: Kernel, budget_ms: float | None, since_ms: float = 0.0) -> Clock:
         """For a budget that the planner does not know.
 
         Args:
             table: to look up.
             before: what passes before the first boundary.
             budget_ms: when it ends all the same, infinite for never; None for any time, as likely as the table has it.
+            since_ms: moment of the frame from which on time counts for the planner.
         """
         last = table.action.shape[3] - 1
         if budget_ms is None:
@@ -70,7 +71,7 @@ class Clock:
             at_once = Kernel((0,), (1.0,), 0.0)
             return cls(at_once, np.arange(last, 0, -1), table.survival[:0:-1].astype(np.float64))
         elapsed = np.arange(_steps(table, before, budget_ms))
-        gone = np.maximum(elapsed - round(before.cost_ms / table.step_ms), 0)
+        gone = np.maximum(elapsed - since_ms / table.step_ms, 0.0).astype(np.intp)
         return cls(before, np.maximum(last - gone, 0), np.ones(len(elapsed)))
 
 

@@ -80,9 +80,13 @@ def grid(planner: Planner, hidden: bool = False) -> Grid:
         worth = table.outlook.worth[exit_]
         panels.append(Panel(exit_, "least", float(worth[0]), least, after))
         panels.append(Panel(exit_, "most", float(worth[-1]), most, after))
+    times = np.array(places * (table.step_ms * tau * pace), np.float64)
+    if hidden:
+        # The tables begin at the first boundary; what comes before it is looked up as if it took no time.
+        times[1:] += planner.rules.before_ms
     return Grid(
         hidden=hidden,
         layers=(0, *(s.layer for s in planner.manifest.segments)),
-        times_ms=np.array(places * (table.step_ms * tau * pace), np.float64),
+        times_ms=times,
         panels=tuple(panels),
     )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from jetson.scheduling.induction import Revisions
 from jetson.scheduling.memory import (
+    BEGAN,
     CUT_BINS,
     CUTS,
     EXPOSED,
@@ -37,8 +38,9 @@ FORGET = 0.995
 """What a frame counts when the next one has ended; half after 138 frames."""
 GAIN = 0.08
 """How far one late answer moves the logarithm of tau."""
-CAREFUL = 0.75
-"""Of the promised miss rate is aimed at, so that chance does not break the promise."""
+CAREFUL = 0.6
+"""Of the promised miss rate is aimed at, so that neither chance breaks the promise nor frames that seem hopeless here
+and were not: the shortest way stalled, and a longer one would have been in time."""
 MOST_TAU = math.log(32.0)
 CREDIT = 0.24
 """Answers in time earn so much, about three late ones, before time is taken for shorter than calibrated."""
@@ -108,13 +110,16 @@ def end_frame(
         return
     if final_ms == math.inf and budget_ms == math.inf:
         return
-    # After a pause no answer is as quick as usual; and if the shortest way was taken and was late, none could be had.
+    # After a pause no answer is as quick as usual. The pace is that at the frame's beginning: what made this frame late
+    # must not excuse it.
     after_pause = max(memory[IDLE + int(memory[PAUSE])], 0.0)
+    least_ms = rules.shortest_ms * math.exp(memory[BEGAN] + after_pause)
     late = elapsed_ms > final_ms
-    # So it could when somebody cut the budget, and nobody promised to know that.
+    # If the shortest way was late, hardly any answer could be had. Nor when somebody cut the budget: nobody promised to
+    # know that.
     was_cut = final_ms <= revised_at_ms <= elapsed_ms
     hopeless = late and (was_cut or memory[PROFILED] <= SHORTEST * rules.shortest_ms)
-    if rules.miss_rate > 0.0 and not hopeless and final_ms >= rules.quickest_ms * pace * math.exp(after_pause):
+    if rules.miss_rate > 0.0 and not hopeless and final_ms >= least_ms:
         moved = memory[TAU] + GAIN * ((1.0 if late else 0.0) - CAREFUL * rules.miss_rate)
         memory[TAU] = max(rules.least_tau - CREDIT, min(MOST_TAU, moved))
     for place in range(FRAMES, RATIOS + RATIO_BINS):

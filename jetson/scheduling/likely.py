@@ -25,8 +25,8 @@ class Look:
     """Since the frame began; infinite without a limit."""
     told: bool
     """Whether the planner knows it; else it reckons with what has passed since the first boundary."""
-    before_ms: float = 0.0
-    """From the frame's beginning to the first boundary."""
+    since_ms: float = 0.0
+    """Moment of the frame from which on time counts, where the planner goes by what has passed."""
     tau: float = 1.0
     """Time is taken for so many times shorter."""
     revisions: Revisions | None = None
@@ -38,7 +38,7 @@ class Look:
         """Of the table, so long after the frame began."""
         last, step = int(self.table.action.shape[3]) - 1, self.table.step_ms
         if not self.told:
-            return max(last - int(min(max(elapsed_ms - self.before_ms, 0.0) / step, last)), 0)
+            return max(last - int(min(max(elapsed_ms - self.since_ms, 0.0) / step, last)), 0)
         left = self.limit_ms - elapsed_ms
         return 0 if left < 0.0 else min(int(min(left / (self.tau * step), last)) + 1, last)
 

@@ -89,6 +89,9 @@ def _ahead(
     steps = np.array(unit.steps)
     shares = np.array(unit.shares)[steps < column]
     columns = column - steps[steps < column]
+    if column == len(alive) - 1 and (alive[1:] == 1.0).all():
+        # Beyond a known budget's last point time does not run out.
+        shares, columns = np.ones(1), np.array([column])
 
     def _revised(values: Values, settled: Values) -> Values:
         if revisions is None:

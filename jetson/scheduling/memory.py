@@ -69,7 +69,9 @@ DEADLINE = 173
 """Of this frame as it was told first, milliseconds from its start; negative before."""
 TOOK = 174
 """What they took in this frame, milliseconds."""
-SIZE = 175
+BEGAN = 175
+"""Logarithm of the slowdown when this frame began."""
+SIZE = 176
 
 
 def blank() -> npt.NDArray[np.float64]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from jetson.profiling.profile import LEVELS, Sketch
 from jetson.scheduling.memory import (
+    BEGAN,
     BOOST,
     DEADLINE,
     FIRST,
@@ -101,6 +102,7 @@ def begin_pause(memory: Memory, gap_ms: float) -> None:
     memory[BOOST] = memory[IDLE + kind]
     memory[FIRST] = 1.0
     memory[PROFILED] = 0.0
+    memory[BEGAN] = memory[LOG]
     memory[TOOK] = 0.0
     memory[DEADLINE] = -1.0
 

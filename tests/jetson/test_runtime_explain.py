@@ -21,7 +21,7 @@ def test_the_planner_explains_itself(make):
 
 def test_where_paths_are_enqueued_at_once_it_says_so(make):
     made = make()
-    made.runtime.policy = Planner(made.runtime.bundle.manifest, fake_profile(made.runtime.bundle), ahead=True)
+    made.runtime.policy = Planner(made.runtime.bundle.manifest, fake_profile(made.runtime.bundle))
     made.runtime._ahead = True
     assert made.runtime.explain(2.5).ahead and not made.runtime.explain(Budget.unknown()).ahead
 

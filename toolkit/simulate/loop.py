@@ -132,7 +132,7 @@ def simulate(
             went.forecast[i] = foretold(rules, memory, forecast, told_ms - elapsed_ms, elapsed_ms, known)
         compute_ms, branches = 0.0, 0
         stage, answered, said = 0, -1, math.nan
-        hand, hand_said = -1, 0.0
+        hand, hand_said, had_ms = -1, 0.0, 0.0
         cut = False
         while True:
             if known and changed_ms == math.inf and elapsed_ms >= course.revise_at_ms[i]:
@@ -163,7 +163,7 @@ def simulate(
                 found = say(recorded, sample, action, hand, hand_said)
                 # As `jetson.walk` has it: what comes late does not replace what counts.
                 if hand < 0 or (lost and known) or in_time(course, i, elapsed_ms):
-                    hand, hand_said = action, found
+                    hand, hand_said, had_ms = action, found, elapsed_ms
                     went.counted[i] = action if in_time(course, i, elapsed_ms) else -1
                 answered, said = action, found
             observe(rules, memory, unit, unit_ms)
@@ -174,7 +174,8 @@ def simulate(
         went.compute_ms[i] = compute_ms
         went.branches[i] = branches
         device[STARTED], device[TOOK], device[COMPUTED] = course.t_ms[i], elapsed_ms, compute_ms
-        end_frame(rules, memory, told_ms, limit_ms, elapsed_ms, changed_ms, known)
+        # Where an earlier answer counts, the frame was answered when that was had.
+        end_frame(rules, memory, told_ms, limit_ms, elapsed_ms if lost or not known else had_ms, changed_ms, known)
 
 
 def foreseen(rules: Rules, course: Course, recorded: Recorded, i: int, ways_ms: Floats, oracle: int) -> int:

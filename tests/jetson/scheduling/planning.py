@@ -54,10 +54,13 @@ def answers(task: str, seed: int) -> Samples:
     return Samples(target=target, class_index=np.where(right, 0, 1).astype(np.int32), score=score.astype(np.float32))
 
 
-def made(folder: Path, task: str = "classification", spread: float = 0.25) -> tuple[Bundle, LatencyProfile, Samples]:
+def made(
+    folder: Path, task: str = "classification", spread: float = 0.25, preprocess_ms: float = 0.05
+) -> tuple[Bundle, LatencyProfile, Samples]:
     """A bundle whose exits are worth what its answers are, a profile, and the answers."""
     samples = answers(task, 5)
     worth = samples.worth.mean(axis=0).tolist()
     size = 3 if task == "classification" else 2
     bundle = tiny_bundle(folder, task=task, quality=worth, outputs=size, samples={"fit": samples, "select": samples})
-    return bundle, fake_profile(bundle, segment_ms=0.5, medians=MEDIANS, spread=spread, preprocess_ms=0.05), samples
+    profile = fake_profile(bundle, segment_ms=0.5, medians=MEDIANS, spread=spread, preprocess_ms=preprocess_ms)
+    return bundle, profile, samples

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jetson import Budget
 from jetson.errors import BadInput, EngineError
 from jetson.scheduling.baselines import SIMPLE, make
+from jetson.scheduling.memory import KALMAN
 from jetson.scheduling.planner import Planner
 from jetson.scheduling.policy import ADVANCE, STOP, FrameEnd, State
 from jetson.scheduling.replan import Replan
@@ -182,6 +183,29 @@ def test_preparing_a_frame_is_no_slowdown_for_alert(bundles):
     with virtual(bundle, profile, make("alert", bundle.manifest, profile), preprocess_ms=5.0) as fake:
         exits = [fake.infer(FRAME, Budget.within(5.0 + 4.2)).exit for _ in range(20)]
     assert exits[-1] == 5
+
+
+@pytest.mark.parametrize("pace", [0.6, 1.0, 2.2])
+def test_alert_measures_units_and_nothing_between_them(bundles, pace):
+    """The whole frame may take as long as it likes: of a frame the filter takes what its units took."""
+    chosen = policy(bundles, "alert")
+    for frame in range(40):
+        chosen.begin(0.1)
+        for unit in (0, 1) if frame % 2 else (0, 3, 4):
+            chosen.observe(unit, pace * chosen.rules.profiled_ms[unit])
+        finish(chosen, 100.0)
+    assert chosen.memory[KALMAN] == pytest.approx(pace, rel=1e-3)
+
+
+def test_alert_takes_a_frame_as_one_measurement(bundles):
+    """A unit that takes thrice its time counts by its share of the frame."""
+    chosen = policy(bundles, "alert")
+    for _ in range(60):
+        chosen.begin(0.1)
+        chosen.observe(0, chosen.rules.profiled_ms[0])
+        chosen.observe(1, 3.0 * chosen.rules.profiled_ms[1])
+        finish(chosen)
+    assert chosen.memory[KALMAN] == pytest.approx((1.0 + 3.0 * 0.25) / 1.25, rel=1e-3)
 
 
 def test_threshold_stops_at_the_first_exit_that_is_sure(bundles):

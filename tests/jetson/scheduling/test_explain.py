@@ -10,12 +10,16 @@ from jetson.errors import BudgetError
 from jetson.scheduling import learning
 from jetson.scheduling.budget import Budget
 from jetson.scheduling.explain import explain
+from jetson.scheduling.forecast import forecast
 from jetson.scheduling.heldout import draw_latencies, walk
 from jetson.scheduling.induction import Prices
+from jetson.scheduling.likely import likely_way
 from jetson.scheduling.lookahead import Place, alternatives
 from jetson.scheduling.memory import LOG, TAU
 from jetson.scheduling.outlook import scale_of
 from jetson.scheduling.planner import Planner
+from jetson.scheduling.policy import State
+from jetson.scheduling.rules import column_of
 from tests.jetson.scheduling.planning import made
 
 FRAMES = 40_000
@@ -47,8 +51,7 @@ def drawn(planner, rng):
     """Budgets as unlikely as the planner believes before it has seen any."""
     step, points = planner.costs.step_ms, planner.costs.points
     alive = planner.plan.hidden.survival[:0:-1]
-    found = np.interp(1.0 - rng.random(FRAMES), 1.0 - alive, np.arange(points) * step)
-    return found - planner.profile.preprocess_ms.median
+    return np.interp(1.0 - rng.random(FRAMES), 1.0 - alive, np.arange(points) * step)
 
 
 def agrees(told, went, table):
@@ -102,6 +105,29 @@ def test_a_budget_that_is_not_told(worlds, budget_ms):
     told = explain(planner, budget_ms, hidden=True)
     assert not told.told and told.budget_ms == budget_ms
     assert agrees(told, *walked(planner, worlds["classification"], budget_ms, hidden=True))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("pace", [0.8, 1.0, 1.7])
+@pytest.mark.parametrize("preprocess_ms", [0.05, 0.6])
+def test_tables_are_looked_up_where_the_rules_look(tmp_path, monkeypatch, preprocess_ms, pace, hidden):
+    """At every moment of a frame, by both that follow the tables: the whole probability and the most likely way."""
+    planner = planner_of(made(tmp_path / "bundle", preprocess_ms=preprocess_ms), confidence=False)
+    planner.memory[LOG], planner.memory[TAU] = math.log(pace), math.log(1.1)
+    seen = []
+    for name, function in (("forecast", forecast), ("likely_way", likely_way)):
+        spy = lambda *a, function=function: (seen.extend(a), function(*a))[1]  # noqa: E731
+        monkeypatch.setattr(f"jetson.scheduling.explain.{name}", spy)
+    explain(planner, 3.0, hidden=hidden)
+    clock, look = seen[2], seen[4]
+    steps = np.arange(len(clock.columns)) + 1e-6
+    assert len(steps) > 300
+    for nominal_ms, column in zip(steps * planner.costs.step_ms, clock.columns, strict=True):
+        gone_ms = pace * nominal_ms
+        right = column_of(planner.rules, planner.memory, 0, 3.0 - gone_ms, gone_ms, not hidden)
+        assert right == look.column(nominal_ms)
+        # Time goes by in whole steps there, so that of a step that is split either side may be meant.
+        assert abs(column - max(right, 1 - hidden)) <= 1
 
 
 def test_budgets_of_every_kind(worlds, monkeypatch):
@@ -199,9 +225,13 @@ def test_values_after_revisions_were_learnt(worlds):
 
 def test_a_path_that_is_enqueued_at_once(worlds):
     bundle, profile, _ = worlds["classification"]
-    planner = planner_of(worlds["classification"], ahead=True)
+    planner = planner_of(worlds["classification"])
     told = explain(planner, 1.4, ahead=True)
     (step,) = told.steps
+    before_ms = profile.preprocess_ms.median
+    chosen = planner.commit(State(remaining_ms=1.4 - before_ms, elapsed_ms=before_ms))
+    assert step.action == bundle.manifest.exits[chosen].name
+    assert all(value <= step.value + 1e-3 for _, value in step.others)
     assert told.ahead and not told.looks and told.branches == 1.0 and "enqueued at once" in step.words
     times = next(e for e in profile.exits if e.name == step.action).end_to_end_ms
     levels = np.linspace(0.0005, 0.9995, 4000)

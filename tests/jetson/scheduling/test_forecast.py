@@ -1,5 +1,7 @@
 """Probability followed forward comes to what was found going backwards."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,18 @@ def test_without_a_limit_nothing_is_late():
         found = forecast(table, paths, clock, False)
         assert found.late.sum() == 0.0 and found.in_time.sum() == pytest.approx(1.0)
     assert found.compute_ms > 0.0 and found.branches >= 1.0
+
+
+@pytest.mark.parametrize("late", ["lost", "best-so-far"])
+@pytest.mark.parametrize("per_ms", [0.0, 0.2])
+def test_without_a_limit_it_is_the_tables_last_column_however_short_the_grid(per_ms, late):
+    paths, outlook, costs = random_problem((1, 2, 3), 3, 2)
+    costs = replace(costs, points=4)
+    table = solve(paths, outlook, costs, Prices(per_ms), late)
+    for budget_ms in (np.inf, 1e9):
+        found = forecast(table, paths, Clock.told(table, NOW, budget_ms, 1.0), late == "best-so-far")
+        assert found.late.sum() == 0.0
+        assert value(found, table.prices, costs) == pytest.approx(float(table.value[0, 0, 0, -1]), abs=2e-4)
 
 
 def test_what_passes_before_the_first_boundary_is_lost():

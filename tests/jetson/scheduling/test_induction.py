@@ -31,7 +31,7 @@ def random_kernel(rng):
     return Kernel(tuple(steps.tolist()), tuple(shares.tolist()), float(steps @ shares) * STEP_MS + 1e-3)
 
 
-def problem(stages, buckets, seed):
+def problem(stages, buckets, seed, points=POINTS):
     """Paths, outlook and costs, all at random."""
     rng = np.random.default_rng(seed)
     paths, exits = paths_of(stages), len(stages)
@@ -41,7 +41,7 @@ def problem(stages, buckets, seed):
     edges = np.sort(rng.normal(size=(exits, buckets - 1)), axis=1)
     outlook = Outlook(worth, rng.dirichlet(np.ones(buckets), exits), move, edges)
     segments, branches = (tuple(random_kernel(rng) for _ in range(n)) for n in (stages[-1], exits))
-    return paths, outlook, Costs(STEP_MS, segments, branches, POINTS)
+    return paths, outlook, Costs(STEP_MS, segments, branches, points)
 
 
 class Recursion:
@@ -51,6 +51,7 @@ class Recursion:
         self.paths, self.outlook, self.costs, self.prices = paths, outlook, costs, prices
         self.late, self.revisions = late, revisions
         self.survival = np.ones(costs.points) if survival is None else survival
+        self.last = costs.points - 1
         self.per_ms = prices.per_ms + THRIFT / sum(k.cost_ms for k in (*costs.segments, *costs.branches))
         self.best = cache(lambda *state: max(self.ways(*state).values()))
         # Of one frame's budget no more than one revision is reckoned with.
@@ -68,8 +69,10 @@ class Recursion:
 
     def outcomes(self, unit, point):
         """Chances, with what the time left is after a unit (None when it is over), and by what goes on from there."""
+        # The last point of a known budget stands for all time beyond it, and none of that is ever used up.
+        endless = point == self.last and self.survival.min() == 1.0
         for step, share in zip(unit.steps, unit.shares, strict=True):
-            after = point - step
+            after = point if endless else point - step
             if after < 0:
                 yield share, None, self
                 continue
@@ -83,7 +86,7 @@ class Recursion:
             yield stays * (1.0 - seldom), after, self
             if self.revisions is not None:
                 for ratio, chance in zip(self.revisions.ratios, self.revisions.shares, strict=True):
-                    revised = None if ratio < 0.0 else min(int(after * ratio), POINTS - 1)
+                    revised = None if ratio < 0.0 else min(int(after * ratio), self.last)
                     yield stays * seldom * chance, revised, self.settled
 
     def hears(self, said, stage, exit_, point):
@@ -131,15 +134,17 @@ def solved(problem, price, **options):
     return solve(*problem, price, **options)
 
 
-def compare(stages, buckets, seed, hands, prices=(0.0, 0.03), **options):
-    given = problem(stages, buckets, seed)
+def compare(stages, buckets, seed, hands, prices=(0.0, 0.03), points=POINTS, **options):
+    given = problem(stages, buckets, seed, points)
+    if "survival" in options:
+        options["survival"] = options["survival"][-points:]
     for per_ms in prices:
         price = Prices(per_ms=per_ms, late=0.3)
         table, truth = solved(given, price, **options), Recursion(*given, price, **options)
         for stage, hand, bucket in states(table, given[0]):
             if (hand > 0) != hands:
                 continue
-            for point in range(POINTS):
+            for point in range(points):
                 alive = truth.survival[point]
                 if alive == 0.0:
                     continue
@@ -170,6 +175,26 @@ def test_values_and_actions_with_an_answer_in_hand_are_those_of_the_recursion(st
 @pytest.mark.parametrize("stages", LAYOUTS)
 def test_values_and_actions_with_nothing_in_hand_are_those_of_the_recursion(stages, kind):
     compare(stages, 1 + len(stages) % 3, len(stages), False, **KINDS[kind])
+
+
+@pytest.mark.parametrize("hands", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stages", LAYOUTS)
+def test_on_a_grid_that_is_shorter_than_the_units_the_last_column_is_endless(stages, kind, hands):
+    compare(stages, 1 + len(stages) % 3, len(stages), hands, points=6, **KINDS[kind])
+
+
+@pytest.mark.parametrize("late", ["lost", "best-so-far"])
+@pytest.mark.parametrize("stages", LAYOUTS)
+def test_without_a_limit_the_best_exit_is_had_however_short_the_grid(stages, late):
+    paths, outlook, costs = problem(stages, 1, 7, points=3)
+    table = solve(paths, outlook, costs, Prices(), late)
+    assert table.value[0, 0, 0, -1] == pytest.approx(outlook.worth.max(), abs=2e-4)
+    assert table.value[0, 0, 0, -2] < outlook.worth.max() - 0.05
+    # A budget that nobody knows does end, unless it is as likely never to.
+    mortal = solve(paths, outlook, costs, Prices(), late, np.array([0.0, 0.9, 1.0]))
+    assert mortal.value[0, 0, 0, -1] < outlook.worth.max() - 0.05
+    assert np.array_equal(solve(paths, outlook, costs, Prices(), late, np.ones(3)).value, table.value)
 
 
 @pytest.mark.parametrize("late", ["lost", "best-so-far"])

@@ -30,11 +30,11 @@ def promising(bundle):
     return Planner(bundle.manifest, fake_profile(bundle, spread=0.1), miss_rate=PROMISED)
 
 
-def end(planner, budget_ms, elapsed_ms, final_ms=None, revised_at_ms=math.inf, known=True, deep=True):
+def end(planner, budget_ms, elapsed_ms, final_ms=None, revised_at_ms=math.inf, known=True, deep=True, pace=1.0):
     """A frame that went straight to the last exit, or to the first."""
     planner.begin(0.1)
     for unit in (0, 3, 5, 6) if deep else (0, 1):
-        planner.observe(unit, planner.rules.profiled_ms[unit])
+        planner.observe(unit, pace * planner.rules.profiled_ms[unit])
     planner.finish(FrameEnd(budget_ms, budget_ms if final_ms is None else final_ms, elapsed_ms, revised_at_ms, known))
 
 
@@ -82,14 +82,51 @@ def test_budgets_that_cannot_be_met_do_not_count(promising, frame):
     assert promising.memory[TAU] <= before
 
 
+def test_a_budget_that_somebody_cuts_does_not_count_and_one_that_is_revised_does(promising):
+    """Both are 4 ms in the end and answered after 4.5: the one cut at 4, the other revised after 1."""
+    before = promising.memory[TAU]
+    for _ in range(20):
+        end(promising, 50.0, 4.5, 4.0, 4.0)
+    assert promising.memory[TAU] == before
+    for _ in range(20):
+        end(promising, 50.0, 4.5, 4.0, 1.0)
+    assert promising.memory[TAU] > before + 0.5
+    between = promising.memory[TAU]
+    end(promising, 50.0, 4.0, 5.0, 4.5)
+    assert promising.memory[TAU] < between, "what is cut after the answer was in time"
+
+
+@pytest.mark.parametrize(("longer", "counts"), [(1.0, False), (1.015, False), (1.03, True)])
+def test_who_took_a_way_about_as_short_as_the_shortest_could_do_no_better(bundle, longer, counts):
+    profile = fake_profile(bundle, medians={"branch-2-cnn-add": longer * 1.25 - 1.0})
+    planner = Planner(bundle.manifest, profile, miss_rate=PROMISED)
+    before = planner.memory[TAU]
+    planner.begin(0.1)
+    for unit in (0, 2):
+        planner.observe(unit, planner.rules.profiled_ms[unit])
+    planner.finish(FrameEnd(2.0, 2.0, 2.1, math.inf, True))
+    assert (planner.memory[TAU] > before) == counts
+
+
 def test_what_a_slow_device_cannot_meet_does_not_count(promising):
     for _ in range(50):
         for unit in range(7):
             promising.observe(unit, 3.0 * promising.rules.profiled_ms[unit])
     before = promising.memory[TAU]
-    for _ in range(20):
-        promising.finish(FrameEnd(3.0, 3.0, 6.0, math.inf, True))
-    assert promising.slowdown == pytest.approx(3.0, rel=0.02) and promising.memory[TAU] <= before
+    for budget_ms, counts in ((3.0, False), (4.0, True)):
+        for _ in range(20):
+            end(promising, budget_ms, 6.0, pace=3.0)
+        assert promising.slowdown == pytest.approx(3.0, rel=0.02) and (promising.memory[TAU] > before) == counts
+
+
+def test_what_made_a_frame_late_does_not_excuse_it(promising):
+    """The device turns three times as slow in mid-frame: as the frame began, 3 ms were time enough."""
+    before = promising.memory[TAU]
+    end(promising, 3.0, 9.0, pace=3.0)
+    assert promising.slowdown > 2.5 and promising.memory[TAU] > before
+    between = promising.memory[TAU]
+    end(promising, 3.0, 9.0, pace=3.0)
+    assert promising.memory[TAU] == between, "now that is known"
 
 
 def drift(planner, frames, seed, swing, noise):
@@ -233,6 +270,22 @@ def test_frame_by_frame_survival_comes_near_how_budgets_end(promising):
     alive = learning.survival(promising.memory, quickest, costs.step_ms, costs.points)[::-1]
     at = lambda ms: alive[int(ms / costs.step_ms)]  # noqa: E731
     assert at(1.8) > 0.85 and at(2.3) < 0.15
+
+
+@pytest.mark.parametrize("pace", [1.0, 2.0])
+def test_when_unknown_budgets_end_counts_from_the_first_boundary(bundle, pace):
+    """However long frames take to prepare."""
+    learnt = []
+    for before_ms in (0.01, 3.0):
+        planner = Planner(bundle.manifest, fake_profile(bundle, preprocess_ms=before_ms))
+        planner.memory[LOG] = math.log(pace)
+        for cut_ms, answered_ms in ((2.03, 2.1), (math.inf, 2.9)):
+            moments = [before_ms + ms * pace for ms in (answered_ms, cut_ms)]
+            planner.finish(FrameEnd(*NO_END, *moments, False))
+        learnt.append(planner.memory[CUTS : LEFT + CUT_BINS])
+        place = int(2.03 / (planner.costs.step_ms * (planner.costs.points - 1)) * CUT_BINS)
+        assert learnt[-1][place] > 0.9 and learnt[-1].sum() > 1.9
+    assert np.array_equal(*learnt)
 
 
 def test_budgets_that_last_longer_than_answers_take_are_not_taken_for_ended(promising):

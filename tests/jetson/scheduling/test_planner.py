@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jetson import Budget
+from jetson.profiling.profile import Sketch
 from jetson.scheduling.induction import Prices
 from jetson.scheduling.memory import LOG, STALL_LEVEL, TAU
+from jetson.scheduling.outlook import plain_outlook
 from jetson.scheduling.planner import FIRST_REFRESH, Planner
 from jetson.scheduling.policy import ADVANCE, STOP, FrameEnd, State
 from tests.bundles import fake_profile, tiny_bundle
@@ -18,6 +21,8 @@ from tests.planning import FRAME, answers, honest, values, virtual
 
 FUZZ = settings(max_examples=150, deadline=None, derandomize=True)
 STAGES = (1, 1, 2, 3)
+BEFORE_MS = 0.7
+"""What preparing a frame takes."""
 TIMES = st.floats(-5.0, 20.0) | st.sampled_from([0.0, -0.0, math.inf, -math.inf, 1e300])
 SAID = st.floats(-14.0, 14.0) | st.just(math.nan)
 
@@ -42,21 +47,23 @@ def regression(folder):
 @pytest.fixture(scope="module")
 def looking(bundle):
     """A planner that looks at answers, for budgets that are told and that are not."""
-    return Planner(bundle.manifest, fake_profile(bundle, spread=0.1), recorded(bundle), confidence=True)
+    profile = fake_profile(bundle, spread=0.1, preprocess_ms=BEFORE_MS)
+    return Planner(bundle.manifest, profile, recorded(bundle), confidence=True)
 
 
 def recorded(bundle):
     return {role: bundle.samples(role) for role in ("fit", "select")}
 
 
-def look_up(table, state, pace=1.0):
+def look_up(table, state):
     """The action of a table, said anew."""
     last = table.action.shape[3] - 1
     if state.known:
-        at = state.remaining_ms / (pace * table.step_ms)
+        at = state.remaining_ms / table.step_ms
         column = 0 if state.remaining_ms < 0 else min(math.floor(min(at, 1e9)) + 1, last)
     else:
-        column = max(last - math.floor(min(state.elapsed_ms / (pace * table.step_ms), 1e9)), 0)
+        gone = max(state.elapsed_ms - BEFORE_MS, 0.0)
+        column = max(last - math.floor(min(gone / table.step_ms, 1e9)), 0)
     edges = table.outlook.edges[state.answered] if state.answered >= 0 else []
     bucket = sum(state.said >= edge for edge in edges)
     return table.action[state.stage, state.answered + 1, bucket, column]
@@ -83,14 +90,14 @@ def test_a_slowdown_is_like_less_time(bundle, looking, slow, stage, remaining, e
     SLOWED[:] = [slowed]
     slowed.memory[LOG] = math.log(slow)
     assert slowed.slowdown == pytest.approx(slow)
-    # Away from the edge between two columns, where rounding decides.
+    # Away from the edge between two columns, where rounding decides. What has passed counts from the first boundary.
     step = looking.costs.step_ms
     remaining = (math.floor(min(max(remaining, -1e6), 1e6) / step) + 0.5) * step
     elapsed = (math.floor(elapsed / step) + 0.5) * step
-    fresh = looking.decide(State(stage=stage, remaining_ms=remaining, elapsed_ms=elapsed, known=known))
-    assert fresh == slowed.decide(
-        State(stage=stage, remaining_ms=remaining * slow, elapsed_ms=elapsed * slow, known=known)
-    )
+    states = [
+        State(stage, remaining_ms=remaining * f, elapsed_ms=BEFORE_MS + elapsed * f, known=known) for f in (1, slow)
+    ]
+    assert looking.decide(states[0]) == slowed.decide(states[1])
 
 
 SLOWED: list = []
@@ -183,28 +190,77 @@ def test_a_regression_is_planned_by_what_is_said(regression):
     assert planner.decide(State(stage=3, answered=2, said=1.0, remaining_ms=0.0)) == STOP
 
 
+def worths(planner, left_ms):
+    """What going straight to each exit comes to, from the time that is left as profiled, and whether any has a chance.
+
+    By the exit's own quantiles, turned around by counting.
+    """
+    found, levels = [], np.linspace(0.0, 1.0, 8001)
+    for quality, exit_ in zip(plain_outlook(planner.manifest).worth[:, 0], planner.profile.exits, strict=True):
+        ms = exit_.end_to_end_ms
+        in_time = float((ms.quantile(levels) <= left_ms).mean())
+        value = in_time * quality - (1.0 - in_time) * planner.prices.late - planner.prices.per_ms * ms.median
+        found.append((value, in_time))
+    return [value for value, _ in found], max(in_time for _, in_time in found)
+
+
+@pytest.fixture(scope="module")
+def committing(bundle, regression):
+    """Planners that pay for time or not, on devices that prepare a frame in no time or in longer than it takes."""
+    return [
+        Planner(found.manifest, fake_profile(found, spread=0.2, preprocess_ms=before_ms), prices=prices)
+        for found in (bundle, regression)
+        for before_ms, prices in ((0.01, Prices()), (5.0, Prices(late=0.1)), (2.0, Prices(per_ms=0.1)))
+    ]
+
+
 @FUZZ
-@given(TIMES, st.floats(0.3, 3.0))
-def test_commit_gives_the_exit_that_decisions_lead_to(looking, remaining, slow):
-    looking.memory[LOG] = math.log(slow)
-    try:
-        committed = looking.commit(State(remaining_ms=remaining))
-        state = State(remaining_ms=remaining)
-        while (action := look_up(looking.plan.straight, state, looking.slowdown)) == ADVANCE:
-            state.stage += 1
-            state.remaining_ms -= looking.slowdown * 1.0 * float(looking.rules.profiled_ms[0])
-    finally:
-        looking.memory[LOG] = 0.0
-    assert committed == action and 0 <= committed < 4
+@given(st.integers(0, 5), TIMES, st.floats(0.3, 3.0), st.floats(1.0, 2.0))
+def test_commit_gives_the_exit_that_is_worth_most(committing, which, remaining, slow, tau):
+    planner = committing[which]
+    planner.memory[LOG], planner.memory[TAU] = math.log(slow), math.log(tau)
+    value, chance = worths(planner, remaining / (slow * tau) + planner.profile.preprocess_ms.median)
+    committed = planner.commit(State(remaining_ms=remaining))
+    assert value[committed] >= max(value) - 1e-3
+    if chance == 0.0:
+        medians = [e.end_to_end_ms.median for e in planner.profile.exits]
+        assert medians[committed] == min(medians)
 
 
-def test_commit_keeps_to_what_is_told(bundle):
-    planner = Planner(bundle.manifest, fake_profile(bundle), ahead=True)
+@pytest.mark.parametrize("preprocess_ms", [0.01, 7.0])
+def test_commit_keeps_to_what_is_told(bundle, preprocess_ms):
+    """Straight ways of 1.25 (two of them), 2.25 and 3.25 ms from the first boundary on."""
+    planner = Planner(bundle.manifest, fake_profile(bundle, preprocess_ms=preprocess_ms))
     assert planner.commit(State(known=False)) is None
-    assert [planner.commit(State(remaining_ms=ms)) for ms in (-1.0, 0.0, 1.3, 2.3, 3.3, math.inf)] == [0, 0, 1, 2, 3, 3]
+    left = (-math.inf, -1.0, 0.0, 1.2, 1.3, 2.2, 2.3, 3.2, 3.3, math.inf)
+    assert [planner.commit(State(remaining_ms=ms)) for ms in left] == [0, 0, 0, 0, 1, 1, 2, 2, 3, 3]
     state = State(remaining_ms=2.3)
     planner.commit(state)
     assert state == State(remaining_ms=2.3)
+
+
+def test_commit_goes_by_the_time_of_the_whole_path(bundle):
+    """Enqueued at once, a path waits for the host once: what is too long unit by unit fits."""
+    profile = fake_profile(bundle)
+    quicker = tuple(replace(e, end_to_end_ms=Sketch.of([0.6 * e.end_to_end_ms.median])) for e in profile.exits)
+    assert Planner(bundle.manifest, profile).commit(State(remaining_ms=2.0)) == 1
+    assert Planner(bundle.manifest, replace(profile, exits=quicker)).commit(State(remaining_ms=2.0)) == 3
+
+
+def test_commit_fears_being_late_as_much_as_that_costs(bundle):
+    """The last exit is in time in nine frames of ten: 0.81 right, against 0.77 at the one before, which always is."""
+    profile = fake_profile(bundle, spread=0.1)
+    left = State(remaining_ms=profile.exits[3].end_to_end_ms.quantile(0.9) - profile.preprocess_ms.median)
+    planners = [Planner(bundle.manifest, profile, prices=Prices(late=late)) for late in (0.0, 10.0)]
+    assert [planner.commit(left) for planner in planners] == [3, 2]
+
+
+def test_commit_pays_for_time_where_time_has_a_price(bundle):
+    chosen = []
+    for per_ms in (0.0, 0.1, 10.0):
+        planner = Planner(bundle.manifest, fake_profile(bundle), prices=Prices(per_ms=per_ms))
+        chosen.append(planner.commit(State(remaining_ms=math.inf)))
+    assert chosen[0] == 3 and chosen == sorted(chosen, reverse=True) and chosen[2] in (0, 1)
 
 
 def test_answers_that_take_longer_than_promised_make_time_shorter(bundle):
