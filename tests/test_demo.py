@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +17,16 @@ import pytest
 from jetson import Bundle, LatencyProfile
 from tests.browser import ARGUMENTS, NO_BROWSER, find_browser
 from tests.conftest import offramp
+from toolkit.cli import main
 
 pytestmark = pytest.mark.slow
 Demo = tuple[Path, subprocess.CompletedProcess[str]]
 README = Path(__file__).parents[1] / "README.md"
+KEPT = ("checkpoint", "bundle")
+FRESH = ("profile.json", "budget.csv", "frames.jsonl", "report.html")
+"""What a second demo leaves alone, and what it makes anew."""
+ALONE = ("profile", "run")
+"""A process sets ONNX Runtime's threads once."""
 
 
 def frames_of(run: Path) -> tuple[list[dict], dict]:
@@ -63,13 +71,30 @@ def test_every_frame_is_answered_and_lateness_is_told(demo_run: Demo) -> None:
     assert len(summary["exits"]) > 1
 
 
-def test_second_demo_does_only_what_is_left(demo_run: Demo) -> None:
-    run, _ = demo_run
-    before = (run / "bundle" / "manifest.json").stat().st_mtime_ns
-    again = offramp("demo", "--out", str(run))
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.count("nothing to do") == 2
-    assert (run / "bundle" / "manifest.json").stat().st_mtime_ns == before
+def test_second_demo_does_only_what_is_left(
+    demo_run: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same commands again over what the first one left: with a tenth of the time to profile, and PyTorch's here."""
+    run = Path(shutil.copytree(demo_run[0], tmp_path / "demo"))
+    made = {name: (run / name).stat().st_mtime_ns for name in FRESH}
+    kept = {file: file.stat().st_mtime_ns for name in KEPT for file in (run / name).rglob("*")}
+    asked: list[str] = []
+
+    def here(command: list[str], check: bool) -> SimpleNamespace:
+        assert command[:3] == [sys.executable, "-m", "toolkit"] and not check
+        words = ["1" if word == "10" else word for word in command[3:]]
+        asked.append(shlex.join(command[3:]))
+        return SimpleNamespace(returncode=offramp(*words).returncode if words[0] in ALONE else main(words))
+
+    monkeypatch.setattr("toolkit.cli.demo.subprocess", SimpleNamespace(run=here))
+    assert main(["demo", "--out", str(run)]) == 0
+    out, err = capsys.readouterr()
+    assert err.count("nothing to do") == 2
+    before = [line[10:] for line in demo_run[1].stdout.splitlines() if line.startswith("$ offramp ")]
+    assert asked == [line.replace(str(demo_run[0]), str(run)) for line in before] and len(asked) == 5
+    assert all(f"$ offramp {line}" in out for line in asked) and "--seconds 10" in asked[2]
+    assert {file: file.stat().st_mtime_ns for name in KEPT for file in (run / name).rglob("*")} == kept
+    assert all((run / name).stat().st_mtime_ns > before for name, before in made.items())
 
 
 def test_report_renders_in_a_browser(demo_run: Demo) -> None:
@@ -92,22 +117,28 @@ def test_report_renders_in_a_browser(demo_run: Demo) -> None:
     assert problems == []
 
 
-def test_commands_of_the_readme_run_as_printed(demo_run: Demo, tmp_path: Path) -> None:
+def test_commands_of_the_readme_run_as_printed(
+    demo_run: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """All but `pip install`; checkpoint and bundle are the demo's, made by the same commands with the same settings."""
     text = README.read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     commands = [line.split("#")[0].split() for block in blocks for line in block.splitlines() if line]
     ours = [words[1:] for words in commands if words[0] == "offramp"]
-    assert [words[0] for words in ours] == ["train", "build", "info", "engines", "doctor", "profile", "run"]
+    assert [words[0] for words in ours] == ["train", "build", "info", "engines", "doctor", "profile", "run", "plan", "simulate"]
     assert {words[0] for words in commands} == {"make", "pip", "offramp"}
     for name in ("checkpoint", "bundle"):
         shutil.copytree(demo_run[0] / name, tmp_path / name)
     make_photos(tmp_path / "photos")
-    for words in ours:
+    monkeypatch.chdir(tmp_path)
+    for words in ours[:2]:  # the demo has started them as processes
+        assert main(words) == 0
+        assert "nothing to do" in capsys.readouterr().err
+    for words in ours[2:]:
         done = offramp(*words, cwd=tmp_path)
         assert done.returncode == 0, (words, done.stderr)
-    assert "nothing to do" in offramp(*ours[0], cwd=tmp_path).stderr
-    again = json.loads(offramp(*ours[3], "--json", cwd=tmp_path).stdout)
+    assert main([*ours[3], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
     assert [(e["precision"], e["cached"]) for e in again["engines"]] == [("fp32", True), ("fp16", True)] * 8
 
 

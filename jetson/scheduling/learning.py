@@ -39,8 +39,11 @@ FORGET = 0.995
 GAIN = 0.08
 """How far one late answer moves the logarithm of tau."""
 CAREFUL = 0.6
-"""Of the promised miss rate is aimed at, so that neither chance breaks the promise nor frames that seem hopeless here
-and were not: the shortest way stalled, and a longer one would have been in time."""
+"""Of the promised miss rate is aimed at, so that chance does not break the promise."""
+SPARE = 1.5
+"""Budgets of so many times the shortest way leave time to spare,"""
+MIGHT = 0.15
+"""and an answer that was late all the same, by the shortest way, counts as so much of a broken promise."""
 MOST_TAU = math.log(32.0)
 CREDIT = 0.24
 """Answers in time earn so much, about three late ones, before time is taken for shorter than calibrated."""
@@ -115,12 +118,16 @@ def end_frame(
     after_pause = max(memory[IDLE + int(memory[PAUSE])], 0.0)
     least_ms = rules.shortest_ms * math.exp(memory[BEGAN] + after_pause)
     late = elapsed_ms > final_ms
-    # If the shortest way was late, hardly any answer could be had. Nor when somebody cut the budget: nobody promised to
-    # know that.
+    # If time was short and the shortest way was late, no answer could be had. Nor when somebody cut the budget: nobody
+    # promised to know that. With time to spare the shortest way stalled, and a longer one might have been in time.
     was_cut = final_ms <= revised_at_ms <= elapsed_ms
-    hopeless = late and (was_cut or memory[PROFILED] <= SHORTEST * rules.shortest_ms)
+    went_short = memory[PROFILED] <= SHORTEST * rules.shortest_ms
+    hopeless = late and (was_cut or (went_short and final_ms < SPARE * least_ms))
+    missed = 0.0
+    if late:
+        missed = MIGHT if went_short else 1.0
     if rules.miss_rate > 0.0 and not hopeless and final_ms >= least_ms:
-        moved = memory[TAU] + GAIN * ((1.0 if late else 0.0) - CAREFUL * rules.miss_rate)
+        moved = memory[TAU] + GAIN * (missed - CAREFUL * rules.miss_rate)
         memory[TAU] = max(rules.least_tau - CREDIT, min(MOST_TAU, moved))
     for place in range(FRAMES, RATIOS + RATIO_BINS):
         memory[place] *= FORGET

@@ -17,8 +17,8 @@ TRAIN = f"--data digits --backbone tiny --depth 8 --patch-size 4 --exits {EXITS}
 """One thread: on units this small a second one gains little, and loses much when the machine is busy."""
 RUN = ["--no-pace", "--level", "0.9"]
 """Frames follow one another at once, as they did when the units were profiled: after a pause these are slower by half.
-A busy host takes the core away from one frame in twenty for longer than the whole model needs; the default quantile
-of 0.95 would then leave nothing that fits."""
+A busy host takes the core away from one frame in twenty for longer than the whole model needs; by the default quantile
+of 0.95 hardly a budget would then count as one that can be met."""
 FRAMES = 300
 
 
