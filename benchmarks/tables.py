@@ -15,6 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import clock_table as clock
+from benchmarks import int8_table as int8
+from benchmarks import scheduling_table as scheduling
 from benchmarks import strategies_table as strategies
 from benchmarks.paper import tables as paper
 from benchmarks.paper.options import options
@@ -28,6 +31,8 @@ PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "benchmarks" / "results"
 EXPERIMENTS = {"cifar10": "cifar10:FILE", "counting": "counting", "trees": "FOLDER"}
 """Of each of the paper's experiments what to give as --data."""
+BUNDLES = ("cifar10", "fashion")
+"""That policies are compared on."""
 WIDTHS = ("half",)
 """The first experiment again, with branches half as wide."""
 DEFAULTS = {
@@ -99,9 +104,41 @@ def strategies_table(results: Path) -> str:
     return f"{line}\n\n{strategies.table(recorded)}"
 
 
+def int8_table(name: str, results: Path) -> str:
+    """What int8 costs one model."""
+    recorded = int8.read(results / f"int8-{name}.json", name)
+    line = commands(f"int8-{name}", "`, `".join(int8.made_by(name, recorded.settings)))
+    return f"{line}\n\n{int8.table(recorded)}"
+
+
+def confidence_table(results: Path) -> str:
+    """Whether what the same models state comes true."""
+    found = {name: int8.read(results / f"int8-{name}.json", name) for name in int8.MODELS}
+    last = [int8.made_by(name, recorded.settings)[-1] for name, recorded in found.items()]
+    return f"{commands('confidence', '` and `'.join(last))}\n\n{int8.confidence_table(found)}"
+
+
+def scheduling_table(name: str, part: str, results: Path) -> str:
+    """Policies in simulation, on one bundle."""
+    recorded = scheduling.read(results / f"scheduling-{name}.json")
+    line = commands(f"scheduling-{name}-{part}", scheduling.command(f"scheduling-{name}", recorded.settings))
+    return f"{line}\n\n{scheduling.TABLES[part](recorded)}"
+
+
+def clock_table(results: Path) -> str:
+    """Policies on the real clock, beside simulation."""
+    recorded = clock.read(results / "clock.json")
+    return f"{commands('clock', clock.command(recorded.settings))}\n\n{clock.table(recorded)}"
+
+
 REGISTRY: dict[str, Make] = {
     f"{name}-{part}": partial(paper_table, name, part) for name in EXPERIMENTS for part in paper.TABLES
-} | {"cifar10-options": options_table, "strategies": strategies_table}
+} | {"cifar10-options": options_table, "strategies": strategies_table, "confidence": confidence_table}
+REGISTRY |= {f"int8-{name}": partial(int8_table, name) for name in int8.MODELS}
+REGISTRY |= {
+    f"scheduling-{name}-{part}": partial(scheduling_table, name, part) for name in BUNDLES for part in scheduling.TABLES
+}
+REGISTRY["clock"] = clock_table
 """Every table there is. One made from other results is one more entry."""
 
 BLOCK = re.compile(r"<!-- begin: (?P<name>[\w-]+) -->\n(?P<text>.*?)<!-- end: (?P=name) -->", re.DOTALL)

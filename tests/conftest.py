@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import signal
 import subprocess
@@ -12,9 +14,28 @@ from pathlib import Path
 import pytest
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Take Ctrl-C, also where whoever started us ignores it (a shell's background job): children inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(Imports())
+
+
+class Imports:
+    """Leaves what has been imported out of later garbage collections: with PyTorch there, each takes 0.3 s."""
+
+    frozen = 0
+
+    def pytest_collection_finish(self) -> None:
+        self.freeze()
+
+    def pytest_runtest_logfinish(self) -> None:
+        if len(sys.modules) > self.frozen + 100:
+            self.freeze()
+
+    def freeze(self) -> None:
+        gc.collect()
+        gc.freeze()
+        self.frozen = len(sys.modules)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +52,21 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
     """One `offramp demo`, run once for all tests that look at it: its folder, and what it printed."""
     run = tmp_path_factory.mktemp("demo") / "runs" / "demo"
     return run, offramp("demo", "--out", str(run))
+
+
+@pytest.fixture(scope="session")
+def quick_exports() -> Iterator[None]:
+    """PyTorch's exporter reads its table of operators anew for each module: half of the time that a small one takes."""
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        read = ONNXRegistry.from_torchlib
+    except (ImportError, AttributeError):  # another PyTorch does it elsewhere, and takes its time
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(read)))
+        yield
 
 
 def offramp(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -90,11 +90,11 @@ def test_second_demo_does_only_what_is_left(
     assert main(["demo", "--out", str(run)]) == 0
     out, err = capsys.readouterr()
     assert err.count("nothing to do") == 2
-    before = [line[10:] for line in demo_run[1].stdout.splitlines() if line.startswith("$ offramp ")]
-    assert asked == [line.replace(str(demo_run[0]), str(run)) for line in before] and len(asked) == 5
-    assert all(f"$ offramp {line}" in out for line in asked) and "--seconds 10" in asked[2]
+    first = [line[10:] for line in demo_run[1].stdout.splitlines() if line.startswith("$ offramp ")]
+    assert asked == [line.replace(str(demo_run[0]), str(run)) for line in first] and len(asked) >= 5
+    assert all(f"$ offramp {line}" in out for line in asked) and " --seconds 10 " in asked[2]
     assert {file: file.stat().st_mtime_ns for name in KEPT for file in (run / name).rglob("*")} == kept
-    assert all((run / name).stat().st_mtime_ns > before for name, before in made.items())
+    assert all((run / name).stat().st_mtime_ns > then for name, then in made.items())
 
 
 def test_report_renders_in_a_browser(demo_run: Demo) -> None:
@@ -125,7 +125,7 @@ def test_commands_of_the_readme_run_as_printed(
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     commands = [line.split("#")[0].split() for block in blocks for line in block.splitlines() if line]
     ours = [words[1:] for words in commands if words[0] == "offramp"]
-    assert [words[0] for words in ours] == ["train", "build", "info", "engines", "doctor", "profile", "run", "plan", "simulate"]
+    assert " ".join(words[0] for words in ours) == "train build info engines doctor profile run plan simulate"
     assert {words[0] for words in commands} == {"make", "pip", "offramp"}
     for name in ("checkpoint", "bundle"):
         shutil.copytree(demo_run[0] / name, tmp_path / name)

@@ -17,7 +17,7 @@ class Built(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(tmp_path_factory: pytest.TempPathFactory, quick_exports: None) -> Built:
     from tests.toolkit.digits_model import EVERY_BRANCH, digits_checkpoint
     from toolkit.build import BuildSettings, build
 
@@ -25,6 +25,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     checkpoint = digits_checkpoint(folder / "checkpoint", EVERY_BRANCH)
     build(BuildSettings(checkpoint=checkpoint, out=folder / "bundle", data="digits", command="offramp build"))
     return Built(checkpoint, folder / "bundle")
+
+
+@pytest.fixture
+def no_preflight(monkeypatch):
+    """TensorRT's parser takes everything, and is not started to say so: a third of what a small build takes."""
+    monkeypatch.setattr("jetson.engines.tensorrt.preflight.preflight", lambda _bundle, _precisions: [])
 
 
 @pytest.fixture
@@ -55,6 +61,22 @@ def place(built, tmp_path):
     """The bundle in a folder of its own, where nothing else may appear."""
     (tmp_path / "place").mkdir()
     return Path(shutil.copytree(built.bundle, tmp_path / "place" / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def digits_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A data spec of the digits in a file of their own: scikit-learn, which brings them, takes a second to import."""
+    import numpy as np
+
+    from toolkit.data import load
+
+    found, file = load("digits"), tmp_path_factory.mktemp("digits") / "digits.npz"
+    arrays = {"classes": np.array(found.classes)}
+    for name in ("train", "test"):
+        part = getattr(found, name)
+        arrays |= {f"{name}_images": np.stack(list(part.images)), f"{name}_labels": part.targets}
+    np.savez(file, **arrays)
+    return f"cifar10:{file}"
 
 
 @pytest.fixture(scope="session")

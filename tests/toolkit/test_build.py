@@ -17,8 +17,8 @@ from jetson import Bundle, Runtime
 from jetson.errors import BadInput, BundleError, DataError, ModelError, OfframpError, ParityError, StorageError
 from jetson.manifest import DataRecord
 from tests.bundles import tiny_bundle
-from tests.toolkit.building import both, kept, settings, tree
-from tests.toolkit.digits_model import EVERY_BRANCH, digits_checkpoint, digits_model
+from tests.toolkit.building import both, kept, settings, tree, with_exits
+from tests.toolkit.digits_model import EVERY_BRANCH, digits_checkpoint
 from toolkit import data as data_sets
 from toolkit.build import build
 from toolkit.data.roles import record as role_record
@@ -26,7 +26,7 @@ from toolkit.data.roles import roles
 from toolkit.models.checkpoint import load_checkpoint, save_checkpoint
 from toolkit.models.record import TestScore, TrainingRecord
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_preflight")]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -117,13 +117,7 @@ def test_a_changed_exit_exports_that_exit_alone(built, place, tmp_path, monkeypa
 
 def test_an_exit_less_exports_nothing_and_leaves_no_file(built, place, exporter, tmp_path):
     fewer = ",".join(e for e in EVERY_BRANCH.split(",") if not e.endswith(":vit"))
-    model, whole = digits_model(fewer), load_checkpoint(built.checkpoint).model
-    model.backbone.load_state_dict(whole.backbone.state_dict())
-    ours = [e.architecture for e in whole.exits]
-    for index, exit_ in enumerate(model.config.exits):
-        model.branch(index).load_state_dict(whole.branch(ours.index(exit_.architecture)).state_dict())
-    save_checkpoint(tmp_path / "fewer", model)
-    result = build(settings(tmp_path / "fewer", place))
+    result = build(settings(with_exits(built, fewer, tmp_path / "fewer"), place))
     assert result.exported == () and exporter.asked == [] and len(result.reused) == 10
     assert "branch-2-vit" not in {u.name for u in Bundle.open(place).manifest.units}
     assert not (place / "units" / "branch-2-vit.onnx").exists()
@@ -269,10 +263,10 @@ def wait_for(holds, process):
     raise AssertionError("nothing came of it within a minute")
 
 
-def test_a_killed_build_keeps_the_old_bundle(place, tmp_path):
+def test_a_killed_build_keeps_the_old_bundle(place, tmp_path, digits_file):
     before = tree(place)
     checkpoint = digits_checkpoint(tmp_path / "other", seed=9)
-    words = [sys.executable, "-m", "toolkit", "build", str(checkpoint), "--out", str(place), "--data", "digits"]
+    words = [sys.executable, "-m", "toolkit", "build", str(checkpoint), "--out", str(place), "--data", digits_file]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(place.parent.glob(".bundle.*.part")), process)
     process.terminate()

@@ -29,7 +29,7 @@ LOOSE = Int8Settings(max_drop=1.0, method="minmax")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, quick_exports):
     """A checkpoint, its data, and bundles of it without int8 and with: exported once."""
     folder = tmp_path_factory.mktemp("int8")
     site = small_site(folder)
@@ -42,7 +42,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def place(made, tmp_path, monkeypatch):
+def place(made, tmp_path, monkeypatch, no_preflight):
     """A function that copies one of the bundles to where nothing else may appear. Nothing may be exported again."""
 
     def export(*_args):

@@ -37,7 +37,7 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Made:
+def made(tmp_path_factory, quick_exports) -> Made:
     torch = pytest.importorskip("torch")
     from benchmarks.models import cut_bundle
     from jetson.manifest import Preprocessing

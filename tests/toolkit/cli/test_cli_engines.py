@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.bundles import replace_unit, tiny_bundle
 from tests.jetson.engines.tensorrt.building import ORIN, SM86, make_key, names, put, write_onnx
 from toolkit.cli import main
 
+EXITS = ((2, "mlp"), (4, "head"))
 UNITS = ["segment-1", "branch-2-mlp", "segment-2", "head"]
 RTX = pytest.importorskip(
     "tensorrt_rtx", reason="TensorRT for RTX is not installed: pip install 'offramp[rtx]'"
@@ -28,11 +30,20 @@ BUILD = ["engines", "bün del", "--target", "sm86"]
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder with a bundle to work in, an empty cache, and no GPU."""
-    tiny_bundle(tmp_path / "bün del", exits=((2, "mlp"), (4, "head")))
+    tiny_bundle(tmp_path / "bün del", exits=EXITS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OFFRAMP_CACHE", str(tmp_path / "cache"))
     no_gpu(monkeypatch)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """A cache that holds the bundle's engines."""
+    folder = tmp_path_factory.mktemp("engines")
+    tiny_bundle(folder / "bundle", exits=EXITS)
+    assert main(["engines", str(folder / "bundle"), "--target", "sm86", "--cache", str(folder / "cache")]) == 0
+    return folder / "cache"
 
 
 def no_gpu(monkeypatch):
@@ -104,7 +115,7 @@ def test_json_is_one_line_that_says_it_all(here, capsys):
 
 def test_failures_are_told_unit_by_unit_and_the_rest_is_built(here, capsys):
     bad = write_onnx(here / "bad.onnx", [("Frobnicate", "one"), ("Wobble", "two")]).read_bytes()
-    bundle = tiny_bundle(here / "bad bundle", exits=((2, "mlp"), (4, "head")))
+    bundle = tiny_bundle(here / "bad bundle", exits=EXITS)
     replace_unit(bundle, "head", bad)
     words = ["engines", "bad bundle", "--target", "sm86"]
     code, out, err = run(capsys, *words)
@@ -299,9 +310,9 @@ def test_an_empty_cache_is_listed_and_pruned(here, capsys):
     assert not (here / "cache").exists()
 
 
-def test_a_list_of_a_bundle_shows_its_engines_alone(here, capsys):
+def test_a_list_of_a_bundle_shows_its_engines_alone(here, capsys, engines):
+    shutil.copytree(engines, here / "cache")
     fill(here / "cache")
-    run(capsys, *BUILD)
     said = json.loads(run(capsys, "engines", "bün del", "--list", "--json")[1])
     assert sorted(e["fingerprint"]["unit"] for e in said["entries"]) == sorted(UNITS)
 
@@ -325,9 +336,9 @@ def test_prune_on_a_device_removes_those_of_other_devices(here, capsys, monkeypa
     assert names(here / "cache") == [".engine", ".json"]
 
 
-def test_prune_with_a_bundle_leaves_nothing_but_its_engines(here, capsys):
+def test_prune_with_a_bundle_leaves_nothing_but_its_engines(here, capsys, engines):
+    shutil.copytree(engines, here / "cache")
     fill(here / "cache")
-    run(capsys, *BUILD)
     code, out, _ = run(capsys, "engines", "--prune", "bün del")
     assert code == 0 and out.count("not of this bundle") == 3
     assert sorted(f.fingerprint.unit for f in Cache().entries()) == sorted(UNITS)
@@ -352,8 +363,8 @@ def test_prune_goes_by_the_tensorrt_that_can_be_loaded(here, capsys, monkeypatch
     assert "removed 2 from" in run(capsys, "engines", "--prune")[1]
 
 
-def test_a_second_run_starts_no_process_and_looks_at_tensorrt_for_its_version_alone(here, capsys, monkeypatch):
-    run(capsys, *BUILD)
+def test_a_second_run_starts_no_process_and_looks_at_tensorrt_for_its_version_alone(here, capsys, monkeypatch, engines):
+    shutil.copytree(engines, here / "cache")
     monkeypatch.setattr(subprocess, "Popen", lambda *_a, **_k: pytest.fail("a process was started"))
     monkeypatch.setattr(load_api("tensorrt_rtx").trt, "Builder", None)
     assert run(capsys, *BUILD)[0] == 0

@@ -11,7 +11,7 @@ from torch import nn
 from jetson.errors import MissingExtra, WorkFailed
 from toolkit.export.onnx import OPSET, export_module
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_exports")]
 
 
 class Halved(nn.Module):

@@ -1,10 +1,12 @@
 """The page as a browser shows it: drawn, quiet, inside its width, in light and dark."""
 
+import functools
 import itertools
 
 import pytest
 
 from tests.browser import ARGUMENTS, NO_BROWSER, find_browser
+from tests.toolkit.report.conftest import Recipe, write_run
 from toolkit.report import write_report
 from toolkit.report.gather import gather
 from toolkit.report.page import charts
@@ -65,7 +67,7 @@ def browser():
         opened.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visit(browser):
     """A function that opens a file and returns the page and the list of everything that went wrong on it."""
     contexts = []
@@ -87,11 +89,27 @@ def visit(browser):
         context.close()
 
 
+@pytest.fixture(scope="module")
+def show(visit, tmp_path_factory):
+    """A function that visits the report of one of the recipes; gives its run too. A page is opened once a width."""
+
+    @functools.cache
+    def report(name):
+        run = write_run(tmp_path_factory.mktemp("shown") / "run", Recipe(**RECIPES[name]))
+        return run, write_report(run)
+
+    @functools.cache
+    def shown(name, width=1280):
+        run, file = report(name)
+        return run, *visit(file, width)
+
+    return shown
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-def test_the_page_is_drawn_and_quiet(make_run, visit, recipe):
-    run = make_run(**recipe)
-    page, wrong = visit(write_report(run))
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_page_is_drawn_and_quiet(show, recipe):
+    run, page, wrong = show(recipe)
     expected = charts(gather(run))
     found = page.evaluate(DRAWN)
     assert set(found) == set(expected)
@@ -106,12 +124,14 @@ def test_the_page_is_drawn_and_quiet(make_run, visit, recipe):
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
     dark = page.evaluate(DRAWN)
     assert {name: f["drawn"] for name, f in dark.items()} == {name: f["drawn"] for name, f in found.items()}
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(TICK_CHANGED, arg=dark["fig-quality"]["tick"])
     assert wrong == []
 
 
 @pytest.mark.slow
-def test_a_phone_and_a_key_of_the_legend(make_run, visit):
-    page, wrong = visit(write_report(make_run(**RECIPES["fourteen exits"])), width=390)
+def test_a_phone_and_a_key_of_the_legend(show):
+    _, page, wrong = show("fourteen exits", width=390)
     assert page.evaluate(OVERFLOW) == 0
     key = page.locator("button.key[data-chart=fig-frames][data-group^=exit]").first
     key.click()
@@ -128,8 +148,8 @@ def meet(a, b):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 800, 390])
-def test_no_two_words_of_a_reliability_diagram_meet(make_run, visit, width):
-    page, wrong = visit(write_report(make_run(**RECIPES["fourteen exits"])), width=width)
+def test_no_two_words_of_a_reliability_diagram_meet(show, width):
+    _, page, wrong = show("fourteen exits", width=width)
     panels = page.evaluate(PANELS, "figure.panel")
     assert len(panels) == 14
     for a, b in itertools.combinations(panels, 2):
@@ -144,9 +164,9 @@ def test_no_two_words_of_a_reliability_diagram_meet(make_run, visit, width):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-def test_no_two_words_of_a_plan_meet(make_run, visit, recipe, width):
-    page, wrong = visit(write_report(make_run(**recipe)), width=width)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_no_two_words_of_a_plan_meet(show, recipe, width):
+    _, page, wrong = show(recipe, width=width)
     page.evaluate("() => document.querySelectorAll('#plan details').forEach((d) => { d.open = true; })")
     panels = page.evaluate(PANELS, ".plans figure")
     assert len(panels) >= 3

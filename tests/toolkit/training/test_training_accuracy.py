@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def test_all_seven_branches_learn_digits(tmp_path: Path) -> None:
     exits = "1:cnn-ignore,1:cnn-add,2:cnn-project,2:mlp,3:vit,3:mlp-mixer,3:resmlp"
-    settings = TrainSettings(data="digits", out=tmp_path / "out", exits=exits, depth=4, epochs=8)
+    settings = TrainSettings(data="digits", out=tmp_path / "out", exits=exits, depth=4, epochs=4)
     found = load_checkpoint(train(settings))
     assert found.training is not None
     scores = {score.exit: score.value for score in found.training.test}
@@ -26,7 +26,7 @@ def test_all_seven_branches_learn_digits(tmp_path: Path) -> None:
 
 def test_counting_is_far_better_than_the_mean(tmp_path: Path) -> None:
     settings = TrainSettings(
-        data="counting", out=tmp_path / "out", exits="1:cnn-add", depth=2, patch_size=16, epochs=6, limit=2000
+        data="counting", out=tmp_path / "out", exits="1:cnn-add", depth=2, patch_size=16, epochs=6, limit=600
     )
     found = load_checkpoint(train(settings))
     assert found.training is not None

@@ -24,12 +24,12 @@ ROOT = Path(__file__).parents[3]
 # One thread: the order of a sum depends on how many there are.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 CHOICES: dict[str, Any] = {"exits": "1:mlp,2:vit", "limit": 512, "epochs": 3, "batch_size": 16}
-WORDS = ["--data", "digits", "--exits", "1:mlp,2:vit", "--depth", "2", "--patch-size", "4", "--limit", "512"]
+WORDS = ["--exits", "1:mlp,2:vit", "--depth", "2", "--patch-size", "4", "--limit", "512"]
 WORDS += ["--epochs", "3", "--batch-size", "16"]
 
 
-def start(out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "toolkit", "train", *WORDS, "--out", str(out)]
+def start(data: str, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "toolkit", "train", "--data", data, *WORDS, "--out", str(out)]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -50,47 +50,53 @@ def same_bits(one: Checkpoint, other: Checkpoint) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_killed_and_an_interrupted_run_go_on_to_the_same_bits(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(digits_file: str, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """What one process makes when nobody stops it."""
+    return load_checkpoint(train(settings(tmp_path_factory.mktemp("whole") / "out", data=digits_file, **CHOICES)))
+
+
+def test_a_killed_and_an_interrupted_run_go_on_to_the_same_bits(
+    tmp_path: Path, digits_file: str, whole: Checkpoint
+) -> None:
     out = tmp_path / "out"
-    killed = start(out)
+    killed = start(digits_file, out)
     written = wait_for_epoch(killed, out, after=0)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait(timeout=60) == -signal.SIGKILL
     assert not (out / "config.json").exists()
 
-    interrupted = start(out)
+    interrupted = start(digits_file, out)
     wait_for_epoch(interrupted, out, after=written)
     interrupted.send_signal(signal.SIGINT)
     _, err = interrupted.communicate(timeout=60)
     assert interrupted.returncode == 130
     assert err.splitlines()[-1].startswith("offramp train: interrupted; the same command goes on after epoch 2")
 
-    found = load_checkpoint(train(settings(out, **CHOICES)))
+    found = load_checkpoint(train(settings(out, data=digits_file, **CHOICES)))
     assert found.training is not None and [e.epoch for e in found.training.history] == [1, 2, 3]
-    whole = load_checkpoint(train(settings(tmp_path / "whole", **CHOICES)))
     assert same_bits(found, whole)
 
 
-def test_two_processes_train_the_model_that_one_trains(tmp_path: Path) -> None:
+def test_two_processes_train_the_model_that_one_trains(tmp_path: Path, digits_file: str, whole: Checkpoint) -> None:
     # `accelerate launch --cpu` starts one process unless there is an MPI; torchrun starts them anywhere.
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    launch += ["-m", "toolkit", "train", *WORDS, "--out", str(tmp_path / "two"), "--json"]
+    launch += ["-m", "toolkit", "train", "--data", digits_file, *WORDS, "--out", str(tmp_path / "two"), "--json"]
     done = subprocess.run(launch, env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert sum("end-to-end 3/3" in line for line in done.stderr.splitlines()) == 1, "only one process speaks"
 
     two = load_checkpoint(tmp_path / "two")
-    one = load_checkpoint(train(settings(tmp_path / "one", **CHOICES)))
-    assert two.training is not None and one.training is not None
-    assert (two.training.processes, one.training.processes) == (2, 1)
-    for a, b in zip(two.training.history, one.training.history, strict=True):
+    assert two.training is not None and whole.training is not None
+    assert (two.training.processes, whole.training.processes) == (2, 1)
+    for a, b in zip(two.training.history, whole.training.history, strict=True):
         assert a.loss == pytest.approx(b.loss, rel=1e-3)
-    for a, b in zip(two.model.parameters(), one.model.parameters(), strict=True):
+    for a, b in zip(two.model.parameters(), whole.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=5e-3, rtol=0)
 
     # Every test image counts once, although the last batch was filled up with repeats.
-    pixels, targets, _ = Frames(load("digits").test, two.model.config.preprocessing).__getitems__(range(300))
+    pixels, targets, _ = Frames(load(digits_file).test, two.model.config.preprocessing).__getitems__(range(300))
     with torch.no_grad():
         accuracies = [(answer.argmax(1) == targets).double().mean().item() for answer in two.model(pixels)]
     assert [exit_["value"] for exit_ in printed["exits"]] == pytest.approx(accuracies, abs=1e-9)

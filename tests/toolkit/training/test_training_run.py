@@ -157,11 +157,22 @@ def test_every_epoch_has_its_own_order_and_every_image_its_own_map(
     assert len(set(orders)) == 4
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Checkpoint]]:
+    """A folder, and by strategy the run that nobody interrupted: made by the test that asks for it first."""
+    return tmp_path_factory.mktemp("whole"), {}
+
+
 @pytest.mark.parametrize("strategy", ["end-to-end", "classifier-wise"])
 @pytest.mark.parametrize("steps", [3, 8, 11, 18])
-def test_an_interrupted_run_goes_on_bit_for_bit(strategy: Any, steps: int, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    strategy: Any, steps: int, tmp_path: Path, runs: tuple[Path, dict[str, Checkpoint]]
+) -> None:
     changes = {"strategy": strategy, "epochs": 2 if strategy == "classifier-wise" else 4, "distillation": 0.3}
-    whole = run(tmp_path / "whole", **changes)
+    folder, known = runs
+    if strategy not in known:
+        known[strategy] = run(folder / strategy, **changes)
+    whole = known[strategy]
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt) as error:
         run(out, Recorder(interrupt_at=steps), **changes)
