@@ -153,3 +153,17 @@ def test_outputs_that_are_no_numbers_are_a_loss(tmp_path, task, value):
         _, outputs, kept = units.hold("int8", 1.0)
     assert [k.unit for k in kept] == [bad] and np.isfinite(outputs).all()
     assert f"exit {about.exits[2].name} gave values that are no numbers" in kept[0].reason
+
+
+@pytest.mark.parametrize(("lost", "kept"), [(4, 0), (5, 0), (6, 1)])
+def test_a_loss_of_just_what_is_allowed_is_allowed(tmp_path, lost, kept):
+    about = manifest(tmp_path, ("int8",), exits=((2, "head"),))
+    n, right = 500, 376
+    clean = np.zeros((n, 1, 3), np.float32)
+    clean[:, 0, 0] = 1.0
+    targets = np.where(np.arange(n) < right, 0, 1)
+    spoilt = np.array(clean)
+    spoilt[:lost, 0, 2] = 2.0
+    gate = Gate(about, targets, 0.01, lambda p, k: (spoilt if "int8" in p else clean)[:k])
+    assert len(gate.hold(["int8", "int8"], clean)[2]) >= kept
+    assert bool(gate.hold(["int8", "int8"], clean)[2]) == bool(kept)
