@@ -104,8 +104,23 @@ def test_who_took_a_way_about_as_short_as_the_shortest_could_do_no_better(bundle
     planner.begin(0.1)
     for unit in (0, 2):
         planner.observe(unit, planner.rules.profiled_ms[unit])
-    planner.finish(FrameEnd(2.0, 2.0, 2.1, math.inf, True))
+    planner.finish(FrameEnd(1.5, 1.5, 1.6, math.inf, True))
     assert (planner.memory[TAU] > before) == counts
+
+
+def test_being_late_on_the_shortest_way_with_time_to_spare_counts_in_part(bundle):
+    moved = []
+    for way, late_ms in (((0, 2), 5.1), ((0, 1), 5.1), ((0, 2), 4.9)):
+        planner = Planner(bundle.manifest, fake_profile(bundle, medians={"branch-2-cnn-add": 0.1}), miss_rate=PROMISED)
+        before = planner.memory[TAU]
+        planner.begin(0.1)
+        for unit in way:
+            planner.observe(unit, planner.rules.profiled_ms[unit])
+        planner.finish(FrameEnd(5.0, 5.0, late_ms, math.inf, True))
+        moved.append(planner.memory[TAU] - before)
+    shortest, longer, in_time = moved
+    assert in_time < 0.0 < shortest < longer
+    assert (shortest - in_time) / (longer - in_time) == pytest.approx(0.15)
 
 
 def test_what_a_slow_device_cannot_meet_does_not_count(promising):

@@ -99,11 +99,11 @@ def show(visit, tmp_path_factory):
         return run, write_report(run)
 
     @functools.cache
-    def shown(name, width=1280):
+    def shown(name, width):
         run, file = report(name)
         return run, *visit(file, width)
 
-    return shown
+    return lambda name, width=1280: shown(name, width)
 
 
 @pytest.mark.slow
