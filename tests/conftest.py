@@ -47,11 +47,43 @@ def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that look at the demo come last: it runs beside those of the toolkit."""
+    items.sort(key=wants_demo)
+
+
+def wants_demo(item: pytest.Item) -> bool:
+    return "demo_run" in getattr(item, "fixturenames", ())
+
+
 @pytest.fixture(scope="session")
-def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def demo_begun(
+    request: pytest.FixtureRequest, engine_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, subprocess.Popen[bytes]] | None]:
+    """Where a test will look at it, an `offramp demo` that has begun: its folder, and the process.
+
+    It takes a minute and one core. What it prints goes to `out` and `err`.
+    """
+    if not any(map(wants_demo, request.session.items)):
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("demo")
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        words = [sys.executable, "-m", "toolkit", "demo", "--out", str(folder / "runs" / "demo")]
+        process = subprocess.Popen(words, env=environment(), stdout=out, stderr=err, start_new_session=True)
+    yield folder, process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def demo_run(demo_begun: tuple[Path, subprocess.Popen[bytes]]) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """One `offramp demo`, run once for all tests that look at it: its folder, and what it printed."""
-    run = tmp_path_factory.mktemp("demo") / "runs" / "demo"
-    return run, offramp("demo", "--out", str(run))
+    folder, process = demo_begun
+    code = process.wait()
+    out, err = ((folder / name).read_text() for name in ("out", "err"))
+    return folder / "runs" / "demo", subprocess.CompletedProcess(process.args, code, out, err)
 
 
 @pytest.fixture(scope="session")
@@ -72,8 +104,10 @@ def quick_exports() -> Iterator[None]:
 def offramp(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, as a user does."""
     command = [sys.executable, "-m", "toolkit", *words]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+
+
+def environment() -> dict[str, str]:
+    """In which `python -m toolkit` runs this checkout from any folder."""
     root = str(Path(__file__).parents[1])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return subprocess.run(
-        command, cwd=cwd, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
-    )
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}

@@ -15,6 +15,7 @@ from benchmarks.paper.latency import latencies
 from benchmarks.paper.probe import features
 from benchmarks.paper.runs import Bench, Experiment
 from benchmarks.paper.train import Recipe
+from jetson.engines import onnxruntime as ort_engines
 from jetson.errors import BadInput
 from toolkit.models.config import ExitConfig
 from toolkit.models.count import parameters
@@ -69,14 +70,15 @@ def test_every_exit_and_seed_is_trained_once_and_kept(tmp_path, monkeypatch, cap
 @pytest.mark.slow
 def test_latency_stands_beside_every_unit(tmp_path):
     model = random_model("tiny", 8, 4, (ExitConfig(layer=1, architecture="mlp"),), depth=2)
-    found = latencies(model, 1, 0.1, tmp_path / "units")
+    threads = ort_engines._process_threads or 1  # one number a process
+    found = latencies(model, threads, 0.1, tmp_path / "units")
     units = found["units"]
     assert list(units) == ["segment-1", "branch-1-mlp", "segment-2", "head"]
     assert all(u["ms"] > 0 and u["p95_ms"] >= u["ms"] and u["flops"] > 0 for u in units.values())
     assert units["branch-1-mlp"]["parameters"] == parameters(model.branches[0])
     assert found["boundary_ms"] >= 0 and found["rounds"] >= 20
     stamp = (tmp_path / "units" / "parts" / "manifest.json").stat().st_mtime_ns
-    assert list(latencies(model, 1, 0.1, tmp_path / "units")["units"]) == list(units)
+    assert list(latencies(model, threads, 0.1, tmp_path / "units")["units"]) == list(units)
     assert (tmp_path / "units" / "parts" / "manifest.json").stat().st_mtime_ns == stamp, "exported once"
 
 

@@ -9,6 +9,11 @@ from typing import NamedTuple
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _meanwhile(demo_begun: object) -> None:
+    """Most tests here need one core; the demo takes the other."""
+
+
 class Built(NamedTuple):
     """A checkpoint with all seven branches, and the bundle that was built of it on the digits."""
 
