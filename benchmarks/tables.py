@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks import clock_table as clock
 from benchmarks import int8_table as int8
+from benchmarks import scheduling_plot
 from benchmarks import scheduling_table as scheduling
 from benchmarks import strategies_table as strategies
 from benchmarks.paper import tables as paper
@@ -125,6 +126,11 @@ def scheduling_table(name: str, part: str, results: Path) -> str:
     return f"{line}\n\n{scheduling.TABLES[part](recorded)}"
 
 
+def scheduling_picture(name: str, results: Path) -> str:
+    """The same, as a picture; `python -m benchmarks.scheduling_plot` draws it."""
+    return scheduling_plot.shown(scheduling.read(results / f"scheduling-{name}.json"), f"scheduling-{name}")
+
+
 def clock_table(results: Path) -> str:
     """Policies on the real clock, beside simulation."""
     recorded = clock.read(results / "clock.json")
@@ -138,6 +144,7 @@ REGISTRY |= {f"int8-{name}": partial(int8_table, name) for name in int8.MODELS}
 REGISTRY |= {
     f"scheduling-{name}-{part}": partial(scheduling_table, name, part) for name in BUNDLES for part in scheduling.TABLES
 }
+REGISTRY |= {f"scheduling-{name}-picture": partial(scheduling_picture, name) for name in BUNDLES}
 REGISTRY["clock"] = clock_table
 """Every table there is. One made from other results is one more entry."""
 

@@ -1,53 +1,26 @@
-"""`python -m benchmarks.paper.plots FILE...`: quality against latency and against depth, one SVG for each experiment.
-
-The same results give the same bytes. Which results a picture shows is told by the SHA-256 in its description, so that
-one drawn from older results can be found out.
-"""
+"""`python -m benchmarks.paper.plots FILE...`: quality against latency and depth, one SVG for each experiment."""
 
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.paper.summary import Exit, Summary, load
-from jetson.errors import OfframpError, missing_extra
+from benchmarks.pictures import BLACK, BLUE, GREEN, IMAGES, ORANGE, PURPLE, SKY, VERMILION, as_svg
+from jetson.errors import OfframpError
 from jetson.files import sha256_file, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
-LOOKS = (
-    ("#000000", "o"),
-    ("#e69f00", "s"),
-    ("#009e73", "^"),
-    ("#0072b2", "D"),
-    ("#d55e00", "v"),
-    ("#cc79a7", "P"),
-    ("#56b4e9", "X"),
-)
-"""Okabe and Ito's colours, one a branch, without yellow, which is hard to see on white."""
-SETTINGS = {
-    "svg.hashsalt": "offramp",  # else the ids are drawn by chance
-    "svg.fonttype": "none",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 5,
-    "errorbar.capsize": 0,
-}
+LOOKS = ((BLACK, "o"), (ORANGE, "s"), (GREEN, "^"), (BLUE, "D"), (VERMILION, "v"), (PURPLE, "P"), (SKY, "X"))
+"""One colour and one mark a branch."""
 SIZE = (10.0, 5.0)
-"""Inches; the page shows it some 850 pixels wide."""
+"""Inches."""
 PROBE = "#777777"
 FRONTIER = "#c8c8c8"
 
@@ -62,15 +35,8 @@ def draw(summary: Summary, source: str) -> str:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_extra("matplotlib", "bench") from None
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whoever runs this may have settings of their own
-        matplotlib.rcParams.update(SETTINGS)
-        figure = Figure(figsize=SIZE, layout="constrained", facecolor="white")
+
+    def fill(figure: Figure) -> None:
         by_time, by_layer = figure.subplots(1, 2, sharey=True)
         _against_latency(by_time, summary)
         _against_layer(by_layer, summary)
@@ -78,10 +44,8 @@ def draw(summary: Summary, source: str) -> str:
         marks = _marks(by_time) | _marks(by_layer)
         marks["frontier"] = marks.pop("frontier")
         figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=5, frameon=False)
-        stream = io.StringIO()
-        told = {"Date": None, "Creator": None, "Title": f"Offramp: {summary.name}", "Description": f"sha256 {source}"}
-        figure.savefig(stream, format="svg", metadata=told)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+    return as_svg(SIZE, summary.name, source, fill)
 
 
 def _against_latency(axes: Axes, summary: Summary) -> None:
@@ -132,7 +96,7 @@ def _head(axes: Axes, summary: Summary, place: float) -> None:
         [place],
         [value],
         yerr=None if spread is None else [spread],
-        color="#000000",
+        color=BLACK,
         marker="*",
         markersize=13,
         markeredgecolor="white",

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.paper import plots
-from benchmarks.tables import RESULTS
+from benchmarks.tables import BUNDLES, RESULTS
 from jetson.errors import MissingExtra
 from jetson.files import sha256_file
 from tests.benchmarks.results import made_up, write
@@ -74,7 +74,8 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch, capsys):
 
 
 def test_every_picture_shows_the_results_that_are_there():
-    drawn = sorted(plots.IMAGES.glob("frontier-*.svg"))
+    drawn = sorted(plots.IMAGES.glob("*.svg"))
     told = {p.stem.removeprefix("frontier-"): re.findall(r"sha256 (\w{64})<", p.read_text()) for p in drawn}
     assert told == {name: [sha256_file(RESULTS / f"{name}.json")] for name in told}
+    assert {f"scheduling-{name}" for name in BUNDLES} <= set(told)
     assert [p.name for p in drawn if p.stat().st_size >= MOST_BYTES] == []

@@ -39,7 +39,7 @@ def command(run: Path) -> None:
     _write_trace(profile, trace)
     run_on: list[str | Path] = ["--profile", profile, "--data", "digits", "--budget-trace", trace]
     _offramp("run", bundle, *run_on, *RUN, "--record", frames)
-    _offramp("report", run)
+    _offramp("report", run, "--no-comparison")
     say(f"demo finished in {time.monotonic() - began:.0f} s; open {run / 'report.html'}")
 
 

@@ -32,7 +32,7 @@ class Run:
     frames: FrameLog | None
     history: History | None
     samples: Mapping[str, Samples] = field(default_factory=dict)
-    """What the bundle records of its answers, by role; what a planner learns from."""
+    """What the bundle records of its answers, by role; the planner learns from `fit` and `select` alone."""
 
     @property
     def styles(self) -> dict[str, Style]:
@@ -100,7 +100,7 @@ def gather(path: Path) -> Run:
         profile=latency,
         frames=read_frames(frames, tuple(e.name for e in manifest.exits)) if frames.exists() else None,
         history=read_history(history) if history.exists() else None,
-        samples={role: found for role in ("fit", "select") if (found := opened.samples(role)) is not None},
+        samples={role: found for role in ("fit", "select", "test") if (found := opened.samples(role)) is not None},
     )
 
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from jetson.errors import missing_extra
-from jetson.files import write_file
+from jetson.files import check_writable, write_file
 from jetson.scheduling.planner import Planner
-from toolkit.report import confidence_tables, facts, joint_tables, precision_tables, reliability_panels, tables
+from toolkit.report import (
+    comparison_table,
+    confidence_tables,
+    facts,
+    joint_tables,
+    precision_tables,
+    reliability_panels,
+    tables,
+)
 from toolkit.report.charts import Chart
+from toolkit.report.comparison import Comparison
 from toolkit.report.diagram import cut_diagram
 from toolkit.report.frame_charts import SVG_POINTS, frames_chart, used_chart
 from toolkit.report.gather import Run, gather
@@ -24,17 +34,20 @@ from toolkit.report.plan_view import plan_view, usual_budgets
 from toolkit.report.quality_chart import quality_chart
 
 HERE = Path(__file__).parent
-STYLES = ("colours.css", "report.css", "diagram.css", "confidence.css", "plan.css", "print.css")
+STYLES = ("colours.css", "report.css", "diagram.css", "confidence.css", "plan.css", "comparison.css", "print.css")
 SCRIPTS = ("report.js", "choice.js")
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+Compare = Callable[[Run], Comparison | None]
+"""Simulates policies on a run; None where that cannot be done."""
 
 
-def write_report(run: Path, out: Path | None = None) -> Path:
+def write_report(run: Path, out: Path | None = None, compare: Compare | None = None) -> Path:
     """Write the report of a run as one self-contained HTML file.
 
     Args:
         run: folder with `bundle/` and `profile.json`; `frames.jsonl` and `checkpoint/training.json` if there are any.
         out: where the page goes; `report.html` in the run folder by default.
+        compare: gives the comparison of policies; without it the page has no such section.
 
     Returns:
         The page's path. The same run always gives the same bytes.
@@ -45,14 +58,18 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         StorageError: a file cannot be read, or the page cannot be written.
     """
     _plotly()
-    page = render(gather(run))
-    path = run / "report.html" if out is None else out
-    write_file(path, page)
+    gathered, path = gather(run), run / "report.html" if out is None else out
+    check_writable(path)
+    write_file(path, render(gathered, compare))
     return path
 
 
-def render(run: Run) -> str:
+def render(run: Run, compare: Compare | None = None) -> str:
     """The page of `run` as text.
+
+    Args:
+        run: as it was gathered.
+        compare: as in `write_report`.
 
     Raises:
         MissingExtra: plotly or jinja2 is not installed.
@@ -63,6 +80,7 @@ def render(run: Run) -> str:
         from markupsafe import Markup
     except ImportError:
         raise missing_extra("jinja2", "report") from None
+    compared = compare(run) if compare is not None else None
     shown = charts(run)
     driver = "\n".join(_asset(name) for name in SCRIPTS)
     webgl = run.frames is not None and len(run.frames.frames) > SVG_POINTS
@@ -84,6 +102,7 @@ def render(run: Run) -> str:
         webgl=webgl,
         diagram=Markup(cut_diagram(run)),
         plan=plan(run),
+        comparison=comparison_table.section(compared) if compared is not None else None,
         css=Markup("\n".join(_asset(name) for name in STYLES)),
         plotly=Markup(plotly),
         driver=Markup(driver),

@@ -6,10 +6,12 @@ import itertools
 import pytest
 
 from tests.browser import ARGUMENTS, NO_BROWSER, find_browser
+from tests.toolkit.report.comparisons import made_up
 from tests.toolkit.report.conftest import Recipe, write_run
 from toolkit.report import write_report
 from toolkit.report.gather import gather
 from toolkit.report.page import charts
+from toolkit.simulate.scenarios import NAMES
 
 BRANCHES = ("mlp", "cnn-ignore", "cnn-add", "cnn-project", "vit", "mlp-mixer", "resmlp")
 RECIPES = {
@@ -176,6 +178,28 @@ def test_no_two_words_of_a_plan_meet(show, recipe, width):
         assert all(t["left"] >= 0 and t["right"] <= width for t in panel["texts"])
         assert not [p for p in itertools.combinations(panel["texts"], 2) if meet(*p)]
     assert page.evaluate(OVERFLOW) == 0
+    assert wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("classify", [True, False])
+def test_no_two_words_of_a_comparison_meet(make_run, visit, classify, width):
+    run = make_run(frames=None, history=False)
+    page, wrong = visit(write_report(run, compare=lambda _run: made_up(classify)), width)
+    panels = page.evaluate(PANELS, "#policies figure")
+    assert len(panels) == 3
+    for a, b in itertools.combinations(panels, 2):
+        assert not meet(a["figure"], b["figure"])
+    for panel in panels:
+        assert len(panel["texts"]) > len(NAMES)
+        assert all(panel["svg"]["left"] <= t["left"] and t["right"] <= panel["svg"]["right"] for t in panel["texts"])
+        assert not [p for p in itertools.combinations(panel["texts"], 2) if meet(*p)]
+    assert page.evaluate(OVERFLOW) == 0
+    colour = "() => getComputedStyle(document.querySelectorAll('#policies .spot')[1]).fill"
+    light = page.evaluate(colour)
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(colour) != light, "replan has the colour of ink"
     assert wrong == []
 
 
