@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from jetson.profiling.profile import LatencyProfile
 from jetson.scheduling.baselines import make, refuse_unknown
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.explain import Explanation, explain
-from jetson.scheduling.induction import Late, Prices
+from jetson.scheduling.induction import Late, Prices, check_prices
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.planner import Planner
 from jetson.scheduling.policy import FrameEnd, Policy, Untimed
@@ -79,7 +79,9 @@ class Runtime:
         policy: str | Callable[[Manifest, LatencyProfile], Policy] = "planner",
         miss_rate: float | None = None,
         price_per_ms: float = 0.0,
+        price_per_mj: float = 0.0,
         late: Late = "lost",
+        budgets_ms: Sequence[float] = (),
         level: float = 0.95,
         warm_up: int = 3,
         ahead: bool = True,
@@ -100,7 +102,10 @@ class Runtime:
                 can meet; None promises nothing, and a late answer costs what `Prices.late` says.
             price_per_ms: what a millisecond of computing is worth, in shares of a right answer (or of the error that
                 an answer is worth nothing at); 0 uses the whole budget where that helps.
+            price_per_mj: the same of a millijoule, where the profile knows what power the device draws.
             late: whether an answer that comes late is `lost`, or the `best-so-far` counts.
+            budgets_ms: what budgets that nobody tells are like, in milliseconds and in the order in which they came
+                (of a recorded trace, for example); empty when that is still to be learnt.
             level: quantile of the quickest exit's latency from which a budget counts as one that can be met; for
                 `replan`, the quantile that must fit into a budget.
             warm_up: runs of every unit before the first frame.
@@ -119,17 +124,18 @@ class Runtime:
         loaded = LatencyProfile.load(profile) if isinstance(profile, str | Path) else profile
         if not 0.0 < level < 1.0:
             raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
-        if not 0.0 <= price_per_ms < math.inf:
-            raise BadInput(f"the price of a millisecond is 0 or more, not {price_per_ms!r}")
+        check_prices(price_per_ms, price_per_mj)
+        prices = Prices() if loaded is None else Prices.of(loaded, price_per_ms, price_per_mj)
         if late not in ("lost", "best-so-far"):
             raise BadInput(f"a late answer is lost or the best-so-far counts, not {late!r}")
         if miss_rate is not None and not 0.0 < miss_rate < 1.0:
             raise BadInput(f"a promised miss rate lies between 0 and 1, not at {miss_rate!r}")
         if isinstance(policy, str):
             refuse_unknown(policy, opened.manifest)
-            if policy != "planner" and (miss_rate is not None or price_per_ms > 0.0):
+            if policy != "planner" and (miss_rate is not None or prices.per_ms > 0.0 or len(budgets_ms)):
                 raise BadInput(
-                    f"policy {policy} knows neither a miss rate to promise nor a price of time: take planner"
+                    f"policy {policy} knows neither a miss rate to promise, nor a price of time, nor expected budgets: "
+                    "take planner"
                 )
         units = opened.manifest.units
         precisions = None if precision is None else list(opened.manifest.nearest(precision))
@@ -148,8 +154,8 @@ class Runtime:
             if callable(policy):
                 chosen = policy(opened.manifest, loaded)
             elif policy == "planner":
-                prices = Prices(per_ms=price_per_ms)
-                chosen = Planner.of(opened, loaded, miss_rate=miss_rate, prices=prices, late=late, level=level)
+                promise: dict[str, Any] = {"miss_rate": miss_rate, "prices": prices, "late": late, "level": level}
+                chosen = Planner.of(opened, loaded, budgets_ms=tuple(budgets_ms), **promise)
             else:
                 chosen = make(policy, opened.manifest, loaded, level, enqueued)
         runtime = cls(opened, engines, chosen, timed=loaded is not None, ahead=ahead, late=late)

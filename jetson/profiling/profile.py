@@ -24,14 +24,16 @@ from jetson.profiling.memory import MemoryUse
 from jetson.record import Record
 
 FORMAT = "offramp-profile"
-VERSION = 2
-READABLE = (1, 2)
-"""Version 1 knew one precision, the units' own."""
+VERSION = 3
+READABLE = (1, 2, 3)
+"""Version 1 knew one precision, the units' own; version 2 no power."""
 LEVELS = (0.01, 0.02, 0.05, *(round(0.1 + 0.05 * i, 2) for i in range(17)), 0.95, 0.98, 0.99, 0.995, 0.999)
 """Probabilities at which a sketch keeps its quantiles: p1 .. p99.9."""
 LONGEST_MS = 1e9
 """A unit that takes longer (eleven days) was not measured by us."""
 MAX_THREADS = 1024
+MOST_W = 1e4
+"""More than that is drawn by no board."""
 
 
 class Sketch(Record, frozen=True, kw_only=True):
@@ -122,6 +124,8 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
     exits: tuple[ExitLatency, ...]
     memory: MemoryUse | None = None
     """What the engines held; None where they do not tell."""
+    power_w: float | None = None
+    """Watts that the whole board draws on average while units run; None where that was not measured."""
     start: Conditions
     end: Conditions
 
@@ -169,6 +173,8 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
             raise ProfileError(f"{file}: its quantile levels are not this version's; measure again")
         if not self.exits or not self.units or not 1 <= self.engine.threads <= MAX_THREADS:
             raise ProfileError(f"{file}: no units, no exits, or an impossible number of threads; measure again")
+        if self.power_w is not None and not 0.0 < self.power_w <= MOST_W:
+            raise ProfileError(f"{file}: a device does not draw {self.power_w!r} W; measure again")
         sketches = {"preprocess_ms": self.preprocess_ms}
         for name, unit in self.units.items():
             sketches |= {f"{name}.host_ms": unit.host_ms, f"{name}.end_to_end_ms": unit.end_to_end_ms}

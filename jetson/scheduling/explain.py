@@ -161,7 +161,10 @@ def table_now(planner: Planner, memory: np.ndarray, hidden: bool) -> Table:
     """
     plan = planner.plan
     known = (plan.known, *plan.stalled)
-    return plan.hidden if hidden else known[min(int(memory[STALL_LEVEL]), len(known) - 1)]
+    if hidden:
+        untold = (plan.hidden, *plan.after)
+        return untold[min(learning.kind_before(planner.rules, memory) + 1, len(untold) - 1)]
+    return known[min(int(memory[STALL_LEVEL]), len(known) - 1)]
 
 
 def tau_now(planner: Planner, memory: np.ndarray) -> float:

@@ -14,6 +14,7 @@ is not finished when the budget ends is `late`: it is lost, or the answer in han
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -21,6 +22,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from jetson.errors import BadInput
+from jetson.profiling.profile import LatencyProfile
 from jetson.scheduling.costs import Costs, Kernel
 from jetson.scheduling.outlook import Outlook
 from jetson.scheduling.paths import Paths
@@ -42,6 +45,34 @@ class Prices:
     """Lambda: value of a millisecond of computing, as profiled."""
     late: float = 0.5
     """What an answer that comes late costs, beside its worth."""
+
+    @classmethod
+    def of(cls, profile: LatencyProfile, per_ms: float = 0.0, per_mj: float = 0.0) -> Prices:
+        """Prices of time and of energy, for a device that draws the same power whichever unit runs.
+
+        Args:
+            profile: measured on this device.
+            per_ms: of a millisecond of computing.
+            per_mj: of a millijoule.
+
+        Raises:
+            BadInput: a price is negative, infinite or NaN, or energy has one and the profile does not know the power.
+        """
+        check_prices(per_ms, per_mj)
+        if per_mj > 0.0 and profile.power_w is None:
+            raise BadInput("the profile does not know the power that the device draws: give a price of time instead")
+        return cls(per_ms + per_mj * (profile.power_w or 0.0))
+
+
+def check_prices(per_ms: float, per_mj: float) -> None:
+    """Refuse prices that are none.
+
+    Raises:
+        BadInput: a price is negative, infinite or NaN.
+    """
+    for name, price in (("millisecond", per_ms), ("millijoule", per_mj)):
+        if not 0.0 <= price < math.inf:
+            raise BadInput(f"the price of a {name} is 0 or more, not {price!r}")
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from jetson.scheduling.induction import Revisions
 from jetson.scheduling.memory import (
+    AFTER,
+    AFTER_KINDS,
+    BEFORE_MS,
     BEGAN,
     CUT_BINS,
     CUTS,
     EXPOSED,
     FRAMES,
+    HIDDEN_LEVEL,
     IDLE,
     LEFT,
     LOG,
@@ -31,6 +36,7 @@ from jetson.scheduling.memory import (
 )
 from jetson.scheduling.rules import ALERT, DEEPEST, PLANNER, Rules, alert_observe, choose_level
 from jetson.scheduling.slowdown import begin_pause, forget_stalls, observe_unit
+from jetson.scheduling.trace import LATEST_MS
 
 Memory = npt.NDArray[np.float64]
 
@@ -58,6 +64,10 @@ SELDOM = 0.005
 """Share of frames below which revisions are taken for accidents."""
 PRIOR_FRAMES = 16.0
 """What the guess about unknown budgets weighs, in frames."""
+FORGET_AFTER = 0.98
+"""What a frame counts among those that came after one like it, when the next such frame has ended."""
+PRIOR_AFTER = 1.0
+"""What all unknown budgets together weigh beside those that came after one like the last, in frames."""
 
 
 def begin_frame(rules: Rules, memory: Memory, gap_ms: float) -> None:
@@ -66,6 +76,7 @@ def begin_frame(rules: Rules, memory: Memory, gap_ms: float) -> None:
     if rules.kind in (DEEPEST, ALERT):
         memory[TARGET] = -1.0
     choose_level(rules, memory)
+    memory[HIDDEN_LEVEL] = kind_before(rules, memory) + 1
 
 
 def observe(rules: Rules, memory: Memory, unit: int, elapsed_ms: float) -> None:
@@ -102,14 +113,8 @@ def end_frame(
     forget_stalls(memory)
     if rules.kind != PLANNER:
         return
-    pace = math.exp(memory[LOG])
     if not known:
-        for place in range(CUTS, LEFT + CUT_BINS):
-            memory[place] *= FORGET
-        moment = max(min(elapsed_ms, revised_at_ms) - rules.before_ms, 0.0) / pace
-        reach = rules.step_ms * (rules.hidden.shape[3] - 2)
-        place = min(int(moment / reach * CUT_BINS), CUT_BINS - 1)
-        memory[(CUTS if revised_at_ms <= elapsed_ms else LEFT) + place] += 1.0
+        remember_end(rules, memory, min(elapsed_ms, revised_at_ms), revised_at_ms <= elapsed_ms)
         return
     if final_ms == math.inf and budget_ms == math.inf:
         return
@@ -129,8 +134,7 @@ def end_frame(
     if rules.miss_rate > 0.0 and not hopeless and final_ms >= least_ms:
         moved = memory[TAU] + GAIN * (missed - CAREFUL * rules.miss_rate)
         memory[TAU] = max(rules.least_tau - CREDIT, min(MOST_TAU, moved))
-    for place in range(FRAMES, RATIOS + RATIO_BINS):
-        memory[place] *= FORGET
+    memory[FRAMES : RATIOS + RATIO_BINS] *= FORGET
     memory[FRAMES] += 1.0
     if 0.0 < budget_ms < math.inf:
         left = 1.0 - min(elapsed_ms, revised_at_ms) / budget_ms
@@ -141,6 +145,56 @@ def end_frame(
         ratio = after / before if before > 0.0 else 1.0
         place = 0 if after < 0.0 else min(1 + int(min(max(ratio, 0.0), 100.0) / RATIO_STEP), RATIO_BINS - 1)
         memory[RATIOS + place] += 1.0
+
+
+def remember_end(rules: Rules, memory: Memory, moment_ms: float, ran_out: bool) -> None:
+    """A frame whose budget nobody knew has ended.
+
+    Args:
+        rules: that decided.
+        memory: what is remembered.
+        moment_ms: from the frame's start.
+        ran_out: whether the budget ended then; else the frame was answered, and the budget ended later.
+    """
+    moment = max(moment_ms - rules.before_ms, 0.0) / math.exp(memory[LOG])
+    place = min(int(moment / reach_ms(rules) * CUT_BINS), CUT_BINS - 1) + (0 if ran_out else CUT_BINS)
+    memory[CUTS : LEFT + CUT_BINS] *= FORGET
+    memory[CUTS + place] += 1.0
+    kind = int(memory[HIDDEN_LEVEL]) - 1
+    if kind >= 0:
+        begin = AFTER + kind * 2 * CUT_BINS
+        memory[begin : begin + 2 * CUT_BINS] *= FORGET_AFTER
+        memory[begin + place] += 1.0
+    memory[BEFORE_MS] = moment_ms if ran_out else math.inf
+
+
+def begin_with(rules: Rules, memory: Memory, budgets_ms: Sequence[float]) -> None:
+    """Take these for unknown budgets that came one after another; an infinite one for one that did not run out."""
+    for ms in budgets_ms:
+        memory[HIDDEN_LEVEL] = kind_before(rules, memory) + 1
+        remember_end(rules, memory, min(ms, LATEST_MS), ms < math.inf)
+
+
+def kind_before(rules: Rules, memory: Memory) -> int:
+    """Which kind of frame the last one was whose budget nobody knew, by its end as it would be at the present pace.
+
+    -1 when there was none.
+    """
+    before_ms = memory[BEFORE_MS]
+    if before_ms < 0.0 or rules.kind != PLANNER:
+        return -1
+    if before_ms == math.inf:
+        return AFTER_KINDS - 1
+    moment = max(before_ms - rules.before_ms, 0.0) / math.exp(memory[LOG])
+    if moment <= rules.shortest_ms:
+        return 0
+    share = math.log(moment / rules.shortest_ms) / math.log(max(reach_ms(rules) / rules.shortest_ms, 1.001))
+    return int(min(1 + int(share * (AFTER_KINDS - 2)), AFTER_KINDS - 2))
+
+
+def reach_ms(rules: Rules) -> float:
+    """How far the tables for unknown budgets reach."""
+    return float(rules.hidden_step_ms * (rules.hidden.shape[4] - 2))
 
 
 def revisions(memory: Memory) -> Revisions | None:
@@ -167,17 +221,21 @@ def stalls(memory: Memory, usual: float) -> tuple[float, float]:
     return max(count / max(float(memory[RAN_MS]), 1e-9) - usual, 0.0), float(memory[STALLED_MS]) / count
 
 
-def survival(memory: Memory, quickest_ms: float, step_ms: float, points: int) -> npt.NDArray[np.float64]:
+def survival(
+    memory: Memory, quickest_ms: float, step_ms: float, points: int, kind: int = -1
+) -> npt.NDArray[np.float64]:
     """Probability that a budget which nobody knows has not run out, as `induction.solve` takes it.
 
     The hazard per stretch of time (Kaplan and Meier 1958) from what frames have shown, beside a guess that counts as
-    a few frames: every order of magnitude between the quickest answer and all units together is as likely.
+    a few frames: every order of magnitude between the quickest answer and all units together is as likely. For what
+    comes after one kind of frame the guess is what all frames have shown.
 
     Args:
         memory: what is remembered.
         quickest_ms: the quickest answer's time, as profiled.
         step_ms: of the grid of time.
         points: of the grid.
+        kind: of the frame before, `kind_before`; -1 for any.
 
     Returns:
         (points,), by the time to the last point's moment: the first is where it has run out for certain.
@@ -186,10 +244,24 @@ def survival(memory: Memory, quickest_ms: float, step_ms: float, points: int) ->
     bounds = np.linspace(0.0, reach, CUT_BINS + 1)
     shortest = min(0.8 * quickest_ms, 0.5 * reach)
     guess = 1.0 - np.clip(np.log(np.maximum(bounds, 1e-12) / shortest) / math.log(reach / shortest), 0.0, 1.0)
-    cuts, left = memory[CUTS : CUTS + CUT_BINS], memory[LEFT : LEFT + CUT_BINS]
-    at_risk = np.cumsum((cuts + left)[::-1])[::-1] - 0.5 * left
-    hazard = (cuts + PRIOR_FRAMES * -np.diff(guess)) / np.maximum(at_risk + PRIOR_FRAMES * guess[:-1], 1e-9)
-    alive = np.concatenate([[1.0], np.cumprod(1.0 - np.clip(hazard, 0.0, 1.0))])
+    alive = _beside(guess, PRIOR_FRAMES, memory[CUTS : LEFT + CUT_BINS])
+    if kind >= 0:
+        alive = _beside(alive, PRIOR_AFTER, ends_after(memory, kind))
     moments = reach - step_ms * np.arange(points)
     found: npt.NDArray[np.float64] = np.interp(moments, bounds, alive)
+    return found
+
+
+def ends_after(memory: Memory, kind: int) -> npt.NDArray[np.float64]:
+    """(2 * CUT_BINS,): the histograms of frames that came after one of this kind; a view."""
+    found: npt.NDArray[np.float64] = memory[AFTER + kind * 2 * CUT_BINS :][: 2 * CUT_BINS]
+    return found
+
+
+def _beside(guess: npt.NDArray[np.float64], weight: float, ends: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(CUT_BINS + 1,): survival from moments at which budgets ended or were seen last, beside a guess in frames."""
+    cuts, left = ends[:CUT_BINS], ends[CUT_BINS:]
+    at_risk = np.cumsum((cuts + left)[::-1])[::-1] - 0.5 * left
+    hazard = (cuts + weight * -np.diff(guess)) / np.maximum(at_risk + weight * guess[:-1], 1e-9)
+    found: npt.NDArray[np.float64] = np.concatenate([[1.0], np.cumprod(1.0 - np.clip(hazard, 0.0, 1.0))])
     return found

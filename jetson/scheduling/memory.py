@@ -71,7 +71,16 @@ TOOK = 174
 """What they took in this frame, milliseconds."""
 BEGAN = 175
 """Logarithm of the slowdown when this frame began."""
-SIZE = 176
+BEFORE_MS = 176
+"""When the last budget that nobody knew ran out, from its frame's start; infinite when it was answered before that,
+negative before there was one."""
+HIDDEN_LEVEL = 177
+"""Which of the tables for unknown budgets holds: 0 for any, else 1 and more for what came before."""
+AFTER = 178
+"""Where moments stand again, by what came before: for each kind the histograms of `CUTS` and `LEFT`."""
+AFTER_KINDS = 12
+"""Ends of the budget before, on a logarithmic scale; the last kind is for one that had not run out."""
+SIZE = AFTER + AFTER_KINDS * 2 * CUT_BINS
 
 
 def blank() -> npt.NDArray[np.float64]:
@@ -79,5 +88,6 @@ def blank() -> npt.NDArray[np.float64]:
     memory = np.zeros(SIZE)
     memory[VARIANCE] = 0.04
     memory[TARGET] = -1.0
+    memory[BEFORE_MS] = -1.0
     memory[KALMAN : KALMAN + 3] = (1.0, 0.1, 0.1)
     return memory

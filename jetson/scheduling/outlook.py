@@ -75,16 +75,18 @@ def plain_outlook(manifest: Manifest) -> Outlook:
     )
 
 
-def learn_outlook(manifest: Manifest, samples: Samples, worth: Array | None = None) -> Outlook:
+def learn_outlook(manifest: Manifest, samples: Samples) -> Outlook:
     """With a look at answers, from recorded frames.
+
+    What an answer is worth is taken from its posterior where the exit has one: how often the frames of a bucket were
+    right says the same, but on a few hundred frames with several times the noise, and on that noise a planner stops.
 
     Args:
         manifest: of the bundle; its posteriors say what an answer says of itself.
         samples: that nothing is judged on later.
-        worth: (n, exits), of every answer; from `samples` when None.
     """
     n, exits = len(samples), samples.exits
-    worth = worth_of(manifest, samples) if worth is None else worth
+    worth = worth_of(manifest, samples)
     looks = _looks(manifest, samples)
     count = max(min(BUCKETS, n // FRAMES), 1)
     levels = np.arange(1, count) / count
@@ -96,7 +98,9 @@ def learn_outlook(manifest: Manifest, samples: Samples, worth: Array | None = No
         where = [np.searchsorted(edges[k], look.after, side="right") for look in seen]
         # All looks show the same frames, so that together they count as one.
         frames = np.bincount(np.concatenate(where), minlength=count) / len(seen)
-        sums = np.bincount(np.concatenate(where), np.tile(worth[:, k], len(seen)), count) / len(seen)
+        sure = samples.class_index is not None and manifest.exits[k].posterior is not None
+        believed = [1.0 / (1.0 + np.exp(-look.after)) if sure else worth[:, k] for look in seen]
+        sums = np.bincount(np.concatenate(where), np.concatenate(believed), count) / len(seen)
         value[k] = (sums + PRIOR * worth[:, k].mean()) / (frames + PRIOR)
         usual = (frames + PRIOR / count) / (n + PRIOR)
         first[k] = (np.bincount(where[0], minlength=count) + PRIOR * usual) / (n + PRIOR)

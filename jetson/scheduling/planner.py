@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,8 @@ from jetson.bundle import Bundle
 from jetson.manifest import Manifest
 from jetson.profiling.profile import LEVELS, LatencyProfile
 from jetson.samples import Samples
+from jetson.scheduling import learning
+from jetson.scheduling.budget import Budget
 from jetson.scheduling.induction import THRIFT, Late, Prices
 from jetson.scheduling.memory import TAU
 from jetson.scheduling.outlook import plain_outlook
@@ -56,6 +58,7 @@ class Planner(Ruled):
         late: Late = "lost",
         confidence: bool | None = None,
         level: float = 0.95,
+        budgets_ms: Sequence[float] = (),
         background: bool = False,
         plan: Plan | None = None,
     ) -> None:
@@ -71,11 +74,13 @@ class Planner(Ruled):
             late: what happens to an answer that is not finished when a known budget ends.
             confidence: look at answers or do not; None for what wins the held-out replay.
             level: quantile of the quickest exit's latency from which a budget counts as one that can be met.
+            budgets_ms: what budgets that nobody tells are like, in the order in which they came; empty when that is
+                still to be seen.
             background: solve anew in a thread of its own when budgets turn out to behave otherwise.
             plan: solved before for the very same arguments.
 
         Raises:
-            BudgetError: the miss rate cannot be promised.
+            BudgetError: the miss rate cannot be promised, or there is no such budget.
         """
         self.manifest, self.profile = manifest, profile
         self.prices, self.late, self.miss_rate = prices or Prices(), late, miss_rate
@@ -87,6 +92,11 @@ class Planner(Ruled):
         self._per_ms = self.prices.per_ms + THRIFT / self._solver.total_ms
         worth = plain_outlook(manifest).worth[:, 0].tolist()
         self._ends = [(w, e.end_to_end_ms) for w, e in zip(worth, profile.exits, strict=True)]
+        if len(budgets_ms):
+            learning.begin_with(self.rules, self.memory, [Budget.within(ms).deadline(0.0) * 1e3 for ms in budgets_ms])
+            if plan is None:
+                self.plan = self._solver.anew(self.plan, self.memory)
+                self.rules = self._rules()
         self._background = background
         self._frames, self._next = 0, FIRST_REFRESH
         self._solved_for = self._solver.depends_on(self.memory)
@@ -155,9 +165,10 @@ class Planner(Ruled):
             edges=edges,
             known=np.stack([_spread(t.action, buckets) for t in (plan.known, *plan.stalled)]),
             stalls=np.array([0.0, *STALLS[: len(plan.stalled)]]) / self._solver.total_ms,
-            hidden=_spread(plan.hidden.action, buckets),
+            hidden=np.stack([_spread(t.action, buckets) for t in (plan.hidden, *plan.after)]),
             settled=_spread(plan.settled.action, buckets),
             step_ms=self.costs.step_ms,
+            hidden_step_ms=plan.hidden.step_ms,
             miss_rate=self.miss_rate or 0.0,
             least_tau=math.log(plan.tau),
         )

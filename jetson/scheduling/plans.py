@@ -18,7 +18,7 @@ from jetson.scheduling.costs import Costs, stalling
 from jetson.scheduling.guarantee import careful_factor
 from jetson.scheduling.heldout import Revised, budgets_over, draw_latencies, draw_revisions, walk
 from jetson.scheduling.induction import Late, Prices, Revisions, Table, solve
-from jetson.scheduling.memory import CUT_BINS, CUTS, FRAMES, LEFT, RATIO_BINS, RATIOS, blank
+from jetson.scheduling.memory import AFTER_KINDS, CUT_BINS, CUTS, FRAMES, LEFT, RATIO_BINS, RATIOS, blank
 from jetson.scheduling.outlook import Outlook, learn_outlook, plain_outlook
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.slowdown import usual_stalls
@@ -30,6 +30,10 @@ STALLS = (0.1, 0.3, 0.8, 2.0)
 """Stalls on the way through all units that tables are solved for, once the device is seen to stall,"""
 FEW_STALLS = 0.04
 """more often than this."""
+HIDDEN_POINTS = 256
+"""Of the grid for unknown budgets: of these only a distribution is known, so that no state is exact to a thousandth."""
+LEAST_AFTER = 3.0
+"""Frames that must have come after one kind of frame, before they count for what comes next."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Plan:
     """Time is taken for so many times shorter, for the promised miss rate."""
     stalled: tuple[Table, ...] = ()
     """For known budgets on a device that also stalls, `STALLS` times on the way through all units."""
+    after: tuple[Table, ...] = ()
+    """For budgets that are not told, by what came before, `learning.kind_before`; empty before that says anything."""
 
 
 class Solver:
@@ -93,6 +99,7 @@ class Solver:
         self.paths = Paths.of(manifest)
         self.names = [u.name for u in manifest.units]
         self.costs = Costs.of(self.paths, profile, self.names)
+        self.hidden_costs = Costs.of(self.paths, profile, self.names, HIDDEN_POINTS)
         self.quickest_ms = min(float(e.end_to_end_ms.quantile(level)) for e in profile.exits)
         self.total_ms = sum(profile.units[n].end_to_end_ms.median for n in self.names)
         self.usual_stalls = usual_stalls([profile.units[n].end_to_end_ms for n in self.names])
@@ -144,6 +151,7 @@ class Solver:
             known_replay=known_replay,
             hidden_replay=hidden_replay,
             stalled=stalled,
+            after=self._after(hidden, memory),
         )
 
     def depends_on(self, memory: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -157,10 +165,12 @@ class Solver:
         cuts = memory[CUTS : LEFT + CUT_BINS]
         heard = cuts.sum()
         share = cuts / heard * min(heard / learning.PRIOR_FRAMES, 1.0) if heard > 0.0 else cuts
+        after = np.concatenate([learning.ends_after(memory, k) for k in range(AFTER_KINDS)])
+        after = after / max(after.sum(), learning.PRIOR_AFTER * AFTER_KINDS)
         per_ms, stall_ms = learning.stalls(memory, self.usual_stalls)
         # Twice or half a stall's length counts as much as a tenth of anything else.
         length = 0.25 * math.log2(1.0 + stall_ms / self.total_ms * 64) if per_ms * self.total_ms > FEW_STALLS else 0.0
-        together: npt.NDArray[np.float64] = np.concatenate([[often, length], ratios, share])
+        together: npt.NDArray[np.float64] = np.concatenate([[often, length], ratios, share, after])
         return together
 
     def _outlooks(self) -> list[Outlook]:
@@ -176,10 +186,20 @@ class Solver:
         return self._choose([self._table(o, revisions) for o in self._outlooks()], False, revisions)
 
     def _hidden(self, memory: npt.NDArray[np.float64]) -> tuple[Table, HeldOutReplay | None]:
-        quickest_ms = max(self.quickest_ms - self.profile.preprocess_ms.median, 1e-6)
-        alive = learning.survival(memory, quickest_ms, self.costs.step_ms, self.costs.points)
-        made = [solve(self.paths, o, self.costs, self.prices, "best-so-far", alive) for o in self._outlooks()]
+        made = [self._untold(o, memory) for o in self._outlooks()]
         return self._choose(made, True, None)
+
+    def _untold(self, outlook: Outlook, memory: npt.NDArray[np.float64], kind: int = -1) -> Table:
+        quickest_ms = max(self.quickest_ms - self.profile.preprocess_ms.median, 1e-6)
+        alive = learning.survival(memory, quickest_ms, self.hidden_costs.step_ms, self.hidden_costs.points, kind)
+        return solve(self.paths, outlook, self.hidden_costs, self.prices, "best-so-far", alive)
+
+    def _after(self, hidden: Table, memory: npt.NDArray[np.float64]) -> tuple[Table, ...]:
+        """By what came before: where that says little, the table for any."""
+        told = [learning.ends_after(memory, k).sum() >= LEAST_AFTER for k in range(AFTER_KINDS)]
+        if not any(told):
+            return ()
+        return tuple(self._untold(hidden.outlook, memory, k) if told[k] else hidden for k in range(AFTER_KINDS))
 
     def _choose(
         self, tables: Sequence[Table], hidden: bool, revisions: Revisions | None

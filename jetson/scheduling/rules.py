@@ -12,7 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jetson.scheduling.memory import BOOST, DEADLINE, KALMAN, LOG, RAN_MS, STALL_LEVEL, STALLED, TARGET, TAU
+from jetson.scheduling.memory import (
+    BOOST,
+    DEADLINE,
+    HIDDEN_LEVEL,
+    KALMAN,
+    LOG,
+    RAN_MS,
+    STALL_LEVEL,
+    STALLED,
+    TARGET,
+    TAU,
+)
 
 ADVANCE = -1
 """Action: run the next segment."""
@@ -47,10 +58,10 @@ class Rules(NamedTuple):
     """(stall levels, stages + 1, exits + 1, buckets, columns): actions for a known budget; `induction.Table` has the
     columns."""
     hidden: npt.NDArray[np.int8]
-    """(stages + 1, exits + 1, buckets, columns): for a budget that nobody knows, by the time to the latest moment it
-    can end."""
+    """(1 or kinds + 1, stages + 1, exits + 1, buckets, columns of its own): for a budget that nobody knows, by the time
+    to the latest moment it can end; for any, and once that is known for what comes after each kind of frame."""
     settled: npt.NDArray[np.int8]
-    """The same shape, for a budget that was told and has been revised once in this frame."""
+    """(stages + 1, exits + 1, buckets, columns): for a budget that was told and has been revised once in this frame."""
     next_ms: npt.NDArray[np.float64]
     """(stages + 1,): median of the segment that comes next; of the last stage's quickest branch at the end."""
     stalls: npt.NDArray[np.float64]
@@ -58,7 +69,9 @@ class Rules(NamedTuple):
     usual_stalls: float
     """Per millisecond, on the device as profiled."""
     step_ms: float
-    """Of the columns, as profiled."""
+    """Of the columns, as profiled,"""
+    hidden_step_ms: float
+    """and of those of `hidden`."""
     level: float
     """THRESHOLD: how sure an answer must be; as a logit. STATIC and GIVEN: unused."""
     target: int
@@ -134,30 +147,36 @@ def plan(
             bucket += 1
     column = column_of(rules, memory, stage, remaining_ms, elapsed_ms, known)
     if not known:
-        return int(rules.hidden[stage, answered + 1, bucket, column])
+        return int(rules.hidden[_level(memory[HIDDEN_LEVEL], rules.hidden), stage, answered + 1, bucket, column])
     deadline = remaining_ms + elapsed_ms
     if memory[DEADLINE] < 0.0:
         memory[DEADLINE] = deadline
     if deadline != memory[DEADLINE] and abs(deadline - memory[DEADLINE]) > SAME_MS:
         return int(rules.settled[stage, answered + 1, bucket, column])
-    return int(rules.known[int(memory[STALL_LEVEL]), stage, answered + 1, bucket, column])
+    return int(rules.known[_level(memory[STALL_LEVEL], rules.known), stage, answered + 1, bucket, column])
+
+
+def _level(level: float, tables: npt.NDArray[np.int8]) -> int:
+    """The table of this level; tables may have become fewer since the frame began."""
+    return int(min(int(level), tables.shape[0] - 1))
 
 
 def column_of(
     rules: Rules, memory: npt.NDArray[np.float64], stage: int, remaining_ms: float, elapsed_ms: float, known: bool
 ) -> int:
     """The column of the planner's tables that holds now; arguments as of `action_for`."""
-    last = rules.hidden.shape[3] - 1
     pace = math.exp(memory[LOG])
     # What a pause still costs falls on the next units, half as much on each as on the one before.
     pause_ms = 2.0 * rules.next_ms[stage] * (math.exp(memory[BOOST]) - 1.0)
     if not known:
         # The tables begin at the first boundary.
         gone_ms = max(elapsed_ms - rules.before_ms, 0.0) / pace + pause_ms
-        gone = min(max(gone_ms, 0.0) / rules.step_ms, last)
+        last = rules.hidden.shape[4] - 1
+        gone = min(max(gone_ms, 0.0) / rules.hidden_step_ms, last)
         return int(max(last - int(gone), 0))
     if remaining_ms < 0.0:
         return 0
+    last = rules.settled.shape[3] - 1
     left_ms = remaining_ms / (pace * math.exp(max(memory[TAU], rules.least_tau))) - pause_ms
     return int(min(int(min(max(left_ms, 0.0) / rules.step_ms, last)) + 1, last))
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from jetson import Budget, Runtime
@@ -44,7 +45,11 @@ def load(bundles, task="classification", **options):
         ({"miss_rate": 1e-5}, BudgetError, "cannot be promised from a profile of 2000 rounds"),
         ({"price_per_ms": -1.0}, BadInput, "0 or more"),
         ({"price_per_ms": math.nan}, BadInput, "0 or more"),
+        ({"price_per_mj": -1.0}, BadInput, "millijoule is 0 or more"),
+        ({"price_per_mj": 0.1}, BadInput, "does not know the power"),
         ({"policy": "replan", "miss_rate": 0.1}, BadInput, "take planner"),
+        ({"policy": "replan", "budgets_ms": [5.0]}, BadInput, "take planner"),
+        ({"budgets_ms": [5.0, math.nan]}, BudgetError, "cannot be NaN"),
         ({"late": "never"}, BadInput, "late"),
     ],
 )
@@ -52,6 +57,14 @@ def test_what_cannot_be_loaded_is_one_line(bundles, options, error, says):
     with pytest.raises(error, match=says) as caught:
         load(bundles, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_budgets_to_be_expected(bundles):
+    """The planner begins with them, and plans are not mixed up."""
+    one, other = (load(bundles, budgets_ms=ms).policy for ms in ([2.0] * 200, np.array([4.0, math.inf] * 100)))
+    assert not np.array_equal(one.plan.hidden.survival, other.plan.hidden.survival)
+    again = load(bundles, budgets_ms=[2.0] * 200).policy
+    assert again.plan is one.plan and np.array_equal(again.memory, one.memory)
 
 
 def test_options_pass_through(bundles):

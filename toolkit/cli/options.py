@@ -9,8 +9,10 @@ from typing import Any, get_args
 import click
 
 from jetson.engines import NAMES
+from jetson.errors import BadInput
 from jetson.manifest import Precision
 from jetson.preprocessing import MAX_EDGE
+from jetson.scheduling.trace import load_trace
 
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print data instead of tables.")
@@ -21,6 +23,26 @@ ENGINE = click.option("--engine", type=click.Choice(NAMES), help="What runs the 
 PRECISION = click.option(
     "--precision", type=click.Choice(get_args(Precision)), help="Of every unit [default: fp16 in TensorRT, else fp32]."
 )
+LIKE = click.option(
+    "--like", type=click.Path(path_type=Path), help="With --hidden: a trace of budgets like those to be expected."
+)
+PRICE_PER_MJ = click.option(
+    "--price-per-mj", default=0.0, show_default=True, help="Of a millijoule, where the profile knows the power drawn."
+)
+
+
+def expected_budgets(like: Path | None, hidden: bool) -> tuple[float, ...]:
+    """The budgets of the trace given with `LIKE`, as they were in the end.
+
+    Raises:
+        BadInput: a trace is given, but budgets are told.
+        BudgetError: it is no trace.
+    """
+    if like is None:
+        return ()
+    if not hidden:
+        raise BadInput("--like says what budgets that nobody tells are like: give --hidden too")
+    return tuple(line.final_ms for line in load_trace(like))
 
 
 class Precisions(click.ParamType):

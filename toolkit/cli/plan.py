@@ -13,10 +13,10 @@ from jetson.errors import BadInput
 from jetson.files import check_writable
 from jetson.profiling.profile import LatencyProfile
 from jetson.scheduling.budget import Budget
-from jetson.scheduling.induction import Late, Prices
+from jetson.scheduling.induction import Late, Prices, check_prices
 from jetson.scheduling.memory import LOG
 from toolkit.cli.console import out, print_json, print_table, say
-from toolkit.cli.options import BUNDLE, JSON
+from toolkit.cli.options import BUNDLE, JSON, LIKE, PRICE_PER_MJ, expected_budgets
 
 if TYPE_CHECKING:
     from toolkit.report.plan_view import PlanView
@@ -32,8 +32,10 @@ LATE = "What happens to an answer that is not finished in time: it is lost, or t
 )
 @click.option("--budget-ms", help="One or several, with commas [default: three across the profile's range].")
 @click.option("--hidden", is_flag=True, help="Nobody tells the planner the budget; without --budget-ms it is unknown.")
+@LIKE
 @click.option("--miss-rate", type=click.FloatRange(0, 1, True, True), help="What the planner is to promise.")
 @click.option("--price-per-ms", default=0.0, show_default=True, help="Of computing, in right answers.")
+@PRICE_PER_MJ
 @click.option("--late", default="lost", show_default=True, type=click.Choice(["lost", "best-so-far"]), help=LATE)
 @click.option("--slowdown", default=1.0, show_default=True, help="The device is so many times as slow as profiled.")
 @click.option("--out", "file", type=click.Path(path_type=Path), help="Draw it too: a file that ends in .html or .svg.")
@@ -43,8 +45,10 @@ def command(
     profile_file: Path,
     budget_ms: str | None,
     hidden: bool,
+    like: Path | None,
     miss_rate: float | None,
     price_per_ms: float,
+    price_per_mj: float,
     late: Late,
     slowdown: float,
     file: Path | None,
@@ -61,13 +65,16 @@ def command(
     from toolkit.report.plan_view import plan_view, usual_budgets
 
     budgets = _budgets(budget_ms)
-    _check(miss_rate, price_per_ms, slowdown)
+    _check(miss_rate, slowdown)
+    check_prices(price_per_ms, price_per_mj)
+    expected = expected_budgets(like, hidden)
     if file is not None:
         check_ending(file)
         check_writable(file)
     opened, profile = Bundle.open(bundle, verify=False), LatencyProfile.load(profile_file)
     check_profile(profile_file, profile, opened.manifest, bundle)
-    planner = Planner.of(opened, profile, miss_rate=miss_rate, prices=Prices(per_ms=price_per_ms), late=late)
+    prices = Prices.of(profile, price_per_ms, price_per_mj)
+    planner = Planner.of(opened, profile, miss_rate=miss_rate, prices=prices, late=late, budgets_ms=expected)
     planner.memory[LOG] = math.log(slowdown)
     if not budgets and not hidden:
         budgets = [float(f"{slowdown * ms:.3g}") for ms in usual_budgets(profile)]
@@ -94,11 +101,9 @@ def _budgets(text: str | None) -> list[float]:
     return found
 
 
-def _check(miss_rate: float | None, price_per_ms: float, slowdown: float) -> None:
+def _check(miss_rate: float | None, slowdown: float) -> None:
     if miss_rate is not None and math.isnan(miss_rate):
         raise BadInput("--miss-rate: a promised miss rate lies between 0 and 1, not at nan")
-    if not 0.0 <= price_per_ms < math.inf:
-        raise BadInput(f"--price-per-ms: a price is 0 or more, not {price_per_ms:g}")
     if not 1.0 / SLOWEST <= slowdown <= SLOWEST:
         raise BadInput(f"--slowdown: a device is {1 / SLOWEST:g} to {SLOWEST:g} times as slow, not {slowdown:g}")
 

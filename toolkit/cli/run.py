@@ -20,7 +20,7 @@ from jetson.scheduling.induction import Late
 from jetson.scheduling.trace import FrameBudget, load_trace, save_trace
 from toolkit.cli.console import out, print_json, print_table, progress_bars, say
 from toolkit.cli.info import metric, quality
-from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION
+from toolkit.cli.options import BUNDLE, ENGINE, JSON, LIKE, PRECISION, PRICE_PER_MJ, expected_budgets
 
 
 @click.command("run")
@@ -35,9 +35,11 @@ from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION
 @click.option("--frames", type=click.IntRange(1), help="Answer so many [default: the trace's lines, or all frames].")
 @click.option("--no-pace", is_flag=True, help="Do not wait for the trace's t_ms between frames.")
 @click.option("--hidden", is_flag=True, help="Do not tell the budgets: cut when they run out, and take what is there.")
+@LIKE
 @click.option("--policy", default="planner", show_default=True, help="Who decides; offramp simulate names the others.")
 @click.option("--miss-rate", type=float, help="Promise at most this share of late answers, e.g. 0.01.")
 @click.option("--price-per-ms", default=0.0, show_default=True, help="What a millisecond is worth, in right answers.")
+@PRICE_PER_MJ
 @click.option(
     "--late",
     default="lost",
@@ -63,9 +65,11 @@ def command(
     frames: int | None,
     no_pace: bool,
     hidden: bool,
+    like: Path | None,
     policy: str,
     miss_rate: float | None,
     price_per_ms: float,
+    price_per_mj: float,
     late: Late,
     level: float,
     record: Path | None,
@@ -87,6 +91,7 @@ def command(
     if budget_ms is not None:
         Budget.within(budget_ms)  # refuses NaN and negative figures before anything is loaded
     trace = load_trace(budget_trace) if budget_trace is not None else []
+    expected = expected_budgets(like, hidden)
     for file in (record, record_trace):
         if file is not None:
             check_writable(file)
@@ -100,7 +105,9 @@ def command(
         policy=policy,
         miss_rate=miss_rate,
         price_per_ms=price_per_ms,
+        price_per_mj=price_per_mj,
         late=late,
+        budgets_ms=expected,
         level=level,
         ahead=not (revised or hidden),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from jetson.samples import Samples
 from jetson.scheduling.induction import Late, Prices
 from jetson.scheduling.trace import FrameBudget, load_trace, save_trace
 from toolkit.cli.console import out, print_json, print_table, progress_share, say
-from toolkit.cli.options import BUNDLE, JSON
+from toolkit.cli.options import BUNDLE, JSON, PRICE_PER_MJ
 
 if TYPE_CHECKING:
     from toolkit.simulate.scenarios import Scenario
@@ -45,6 +44,7 @@ LATE = "What happens to an answer that is not finished in time: it is lost, or t
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1000), help="So many seeds, from it on.")
 @click.option("--miss-rate", type=click.FloatRange(0, 1, True, True), help="What the planner is to promise.")
 @click.option("--price-per-ms", default=0.0, show_default=True, type=click.FloatRange(0), help="Of computing.")
+@PRICE_PER_MJ
 @click.option("--late", default="lost", show_default=True, type=click.Choice(["lost", "best-so-far"]), help=LATE)
 @click.option("--hidden", is_flag=True, help="Nobody tells the budgets; the answer in hand counts when one is over.")
 @click.option(
@@ -63,6 +63,7 @@ def command(
     seeds: int,
     miss_rate: float | None,
     price_per_ms: float,
+    price_per_mj: float,
     late: Late,
     hidden: bool,
     split: str,
@@ -87,9 +88,7 @@ def command(
     course = _course(scenario, trace_file, profile, frames, hidden)
     if save_trace is not None:
         check_writable(save_trace)
-    if not price_per_ms < math.inf:
-        raise BadInput(f"the price of a millisecond is 0 or more, not {price_per_ms!r}")
-    rewards = Rewards(Prices(per_ms=price_per_ms), late, miss_rate)
+    rewards = Rewards(Prices.of(profile, price_per_ms, price_per_mj), late, miss_rate)
     if miss_rate is not None and (planners := PLANNERS.keys() & names):
         contestant(min(planners), manifest, profile, samples, rewards)  # refuses what cannot be promised
     simulate = best_loop(say)

@@ -123,6 +123,7 @@ def plain_rules(rules: Rules) -> Rules:
 def forecast_of(policy: Ruled) -> Forecast:
     """What the planner expects of a frame that begins."""
     if not isinstance(policy, Planner):
-        return Forecast(np.zeros((1, 1), np.float32), np.zeros(1, np.float32))
+        return Forecast(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32))
     known = np.stack([t.value[0, 0, 0] for t in (policy.plan.known, *policy.plan.stalled)])
-    return Forecast(known, np.ascontiguousarray(policy.plan.hidden.value[0, 0, 0]))
+    hidden = np.stack([t.value[0, 0, 0] for t in (policy.plan.hidden, *policy.plan.after)])
+    return Forecast(known, hidden)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from jetson.confidence import LIMIT
 from jetson.scheduling.learning import begin_frame, end_frame, observe
-from jetson.scheduling.memory import STALL_LEVEL, TARGET
+from jetson.scheduling.memory import HIDDEN_LEVEL, STALL_LEVEL, TARGET
 from jetson.scheduling.rules import ADVANCE, GIVEN, PLANNER, STOP, Rules, action_for, column_of
 from toolkit.simulate.course import (
     COMPUTED,
@@ -43,7 +43,7 @@ class Forecast(NamedTuple):
     known: npt.NDArray[np.float32]
     """(stall levels, columns)"""
     hidden: npt.NDArray[np.float32]
-    """(columns,)"""
+    """(kinds of frames before, columns)"""
 
 
 class Went(NamedTuple):
@@ -196,7 +196,8 @@ def foreseen(rules: Rules, course: Course, recorded: Recorded, i: int, ways_ms: 
 def foretold(rules: Rules, memory: Floats, forecast: Forecast, left_ms: float, elapsed_ms: float, known: bool) -> float:
     """The value that the planner's table holds for a frame that begins."""
     column = column_of(rules, memory, 0, left_ms, elapsed_ms, known)
-    return float(forecast.known[int(memory[STALL_LEVEL]), column] if known else forecast.hidden[column])
+    tables, place = (forecast.known, STALL_LEVEL) if known else (forecast.hidden, HIDDEN_LEVEL)
+    return float(tables[min(int(memory[place]), tables.shape[0] - 1), column])
 
 
 def keep(

@@ -66,7 +66,7 @@ def test_a_missing_profile_says_how_to_make_one(tmp_path):
         (b"[]", "not an Offramp profile"),
         (b"{}", "not an Offramp profile"),
         (b'{"format": "offramp-bundle", "version": 1}', "not an Offramp profile"),
-        (b'{"format": "offramp-profile", "version": 3}', "format version 3 is not the one"),
+        (b'{"format": "offramp-profile", "version": 4}', "format version 4 is not the one"),
         (b'{"format": "offramp-profile", "version": "1"}', "format version '1' is not the one"),
         (b'{"format": "offramp-profile"}', "format version None is not the one"),
         (b'{"format": "offramp-profile", "version": 1}', "missing required field"),
@@ -136,6 +136,7 @@ def test_a_quantile_that_is_no_number_is_refused(profile, tmp_path, literal):
         (("engine", "threads", 1_000_000), "an impossible number of threads"),
         (("engine", "threads", 1.5), "Expected `int`, got `float`"),
         (("frame", [480]), "Expected `array` of length 2"),
+        (("power_w", -3.0), "a device does not draw -3.0 W"),
     ],
 )
 def test_figures_that_cannot_be_are_refused(spoil, path_and_value, says):

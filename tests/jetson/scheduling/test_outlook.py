@@ -110,10 +110,19 @@ def test_a_few_frames_are_believed_a_little(manifests):
     assert 0.9 < outlook.move[0, 1, 1, 1] < 1.0
 
 
-def test_worth_can_be_given(manifests):
-    samples = honest(500)
-    outlook = learn_outlook(manifests["classification"], samples, np.full((500, 4), 0.3))
-    assert outlook.worth == pytest.approx(0.3)
+def test_with_posteriors_worth_is_what_they_say(manifests):
+    """Without them it is counted, which is the same on average and far less steady on few frames."""
+    exits = manifests["classification"].exits
+    honest_posteriors = [msgspec.structs.replace(e, posterior=Posterior(alone=(0.0, 1.0), joined=None)) for e in exits]
+    sure = msgspec.structs.replace(manifests["classification"], exits=tuple(honest_posteriors))
+    off = {}
+    for kind, manifest in (("counted", manifests["classification"]), ("said", sure)):
+        few = [learn_outlook(manifest, honest(400, seed=s)).worth for s in range(20)]
+        truth = learn_outlook(manifest, honest(100_000, seed=99)).worth
+        # Few frames are believed a little: the ends are drawn towards the middle.
+        assert np.mean(few, axis=0) == pytest.approx(truth, abs=0.07)
+        off[kind] = np.std(few, axis=0).mean()
+    assert off["said"] < 0.5 * off["counted"]
 
 
 def test_the_plain_outlook_of_a_classifier(manifests):

@@ -11,6 +11,7 @@ import pytest
 
 from jetson.scheduling.explain import explain
 from jetson.scheduling.planner import Planner
+from jetson.scheduling.trace import FrameBudget, save_trace
 from tests.bundles import fake_profile, tiny_bundle
 from tests.jetson.scheduling.planning import made
 from toolkit.cli import main
@@ -93,6 +94,26 @@ def test_hidden_budgets(here, capsys):
     assert "0.9 ms, not told" in out and "speaks of budgets that are told" in out
 
 
+def test_hidden_budgets_like_those_of_a_trace(here, tmp_path, capsys):
+    """All end at about one moment: the planner waits for the best answer before it, and takes none on the way."""
+    save_trace(tmp_path / "trace.csv", [FrameBudget(5.0 * i, 2.0 + 0.01 * (i % 7)) for i in range(400)])
+    before = json.loads(run(capsys, *WORDS, "--hidden", "--json")[1])["budgets"][0]
+    code, out, _ = run(capsys, *WORDS, "--hidden", "--like", "trace.csv", "--json")
+    now = json.loads(out)["budgets"][0]
+    assert code == 0 and now["branches"] < before["branches"] and now["worth"] > before["worth"]
+
+
+def test_a_price_of_energy(here, tmp_path, capsys):
+    """A device that draws 2 W: a millijoule is half a millisecond."""
+    _, profile = here
+    code, _, err = run(capsys, *WORDS, "--budget-ms", "2", "--price-per-mj", "0.1")
+    assert code == 2 and "the profile does not know the power that the device draws" in err
+    msgspec.structs.replace(profile, power_w=2.0).save(tmp_path / "profile.json")
+    of_energy = run(capsys, *WORDS, "--budget-ms", "2", "--price-per-mj", "0.1", "--json")
+    of_time = run(capsys, *WORDS, "--budget-ms", "2", "--price-per-ms", "0.2", "--json")
+    assert of_energy == of_time and json.loads(of_time[1])["price_per_ms"] == 0.2
+
+
 def test_a_promise(here, capsys):
     _, out, _ = run(capsys, *WORDS, "--miss-rate", "0.005", "--json", "--budget-ms", "2")
     data = json.loads(out)
@@ -157,8 +178,11 @@ def test_one_file_that_holds_all(here, tmp_path, capsys, name, hidden):
         (("--out", "plan"), "plan: give a name that ends in .html or .svg"),
         (("--slowdown", "0"), "--slowdown: a device is 0.01 to 100 times as slow, not 0"),
         (("--slowdown", "nan"), "--slowdown: a device is 0.01 to 100 times as slow, not nan"),
-        (("--price-per-ms", "nan"), "--price-per-ms: a price is 0 or more, not nan"),
-        (("--price-per-ms", "-1"), "--price-per-ms: a price is 0 or more, not -1"),
+        (("--price-per-ms", "nan"), "the price of a millisecond is 0 or more, not nan"),
+        (("--price-per-ms", "-1"), "the price of a millisecond is 0 or more, not -1"),
+        (("--price-per-mj", "inf"), "the price of a millijoule is 0 or more, not inf"),
+        (("--like", "trace.csv"), "--like says what budgets that nobody tells are like: give --hidden too"),
+        (("--hidden", "--like", "trace.csv"), "trace.csv: no such budget trace"),
         (("--miss-rate", "1"), "Invalid value for '--miss-rate'"),
         (("--miss-rate", "nan"), "a promised miss rate lies between 0 and 1"),
         (("--late", "never"), "Invalid value for '--late'"),
