@@ -1,7 +1,7 @@
 """`python -m benchmarks.scheduling BUNDLE --profile P --out FILE`: every policy in every scenario, in simulation.
 
 The bundle's own answers on its test frames, the latencies of its profile, several seeds. Every policy meets the same
-frames with the same draws. Three planners take part: as it ships, one that promises a miss rate, and one that pays for
+frames with the same draws. The planner takes part as it ships, with a promised miss rate, and paying several prices for
 time; the planners that always or never look at answers stand beside them.
 
 A run that was stopped goes on: each scenario and seed is a file in --work.
@@ -33,7 +33,7 @@ from toolkit.simulate.contestants import Rewards
 
 KEPT = ("acc_at_d", "miss_rate", "infeasible_share", "compute_ms", "branches_per_frame", "decision_us", "model_gap")
 """Figures of a policy that are recorded, in this order; regret is a difference of these."""
-PROMISE, THRIFTY = "planner-promise", "planner-thrifty"
+PROMISE, THRIFTY, PRICED = "planner-promise", "planner-thrifty", "planner-price-"
 DIGITS = 4
 
 
@@ -51,6 +51,7 @@ def main() -> None:
         default=0.1,
         help=f"{THRIFTY}: value of the time to the deepest answer, in right answers",
     )
+    parser.add_argument("--other-prices", type=float, nargs="*", default=[0.05, 0.2], help=f"the same, of {PRICED}P")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is done so far")
     parser.add_argument("--out", type=Path, required=True, help="file of results to write")
     options = parser.parse_args()
@@ -58,7 +59,7 @@ def main() -> None:
     samples = samples_of(bundle, profile)
     simulate = best_loop(print)
     settings = {"frames": options.frames, "seeds": options.seeds, "miss_rate": options.miss_rate}
-    settings |= {"price": options.price}
+    settings |= {"price": options.price, "other_prices": options.other_prices}
     key = f"{zlib.crc32(json.dumps([settings, bundle.manifest.build, profile.created]).encode()):08x}"
     options.work.mkdir(parents=True, exist_ok=True)
     runs: list[dict[str, Any]] = []
@@ -126,10 +127,11 @@ def one_run(
     number = seed * 1000 + list(scenarios.NAMES).index(scenario)
     course = scenarios.make(scenario, profile, options.frames, np.random.default_rng(number))
     deepest_ms = max(e.end_to_end_ms.median for e in profile.exits)
+    priced = [(THRIFTY, options.price), *((f"{PRICED}{p:g}", p) for p in options.other_prices)]
     plans: list[tuple[str, Sequence[str], Rewards]] = [
         ("", policies_of(bundle), Rewards()),
         (PROMISE, ["planner"], Rewards(miss_rate=options.miss_rate)),
-        (THRIFTY, ["planner"], Rewards(prices=Prices(per_ms=options.price / deepest_ms))),
+        *((name, ["planner"], Rewards(prices=Prices(per_ms=price / deepest_ms))) for name, price in priced),
     ]
     found: dict[str, dict[str, float | None]] = {}
     for name, policies, rewards in plans:

@@ -41,7 +41,8 @@ def run(folder, monkeypatch, *words, bundle="bundle"):
 def test_every_policy_is_compared_and_the_tables_say_so(folder, monkeypatch, capsys):
     recorded = scheduling_table.read(run(folder, monkeypatch))
     assert recorded.scenarios == ["stationary", "revised"] and len(recorded.runs) == 4
-    policies = {"planner", "planner-promise", "planner-thrifty", "replan", "alert", "oracle-latency", "static-3"}
+    policies = {"planner", "planner-promise", "planner-thrifty", "planner-price-0.2", "replan", "alert"}
+    policies |= {"oracle-latency", "static-3"}
     assert policies <= set(recorded.policies)
     for part, make in scheduling_table.TABLES.items():
         text = make(recorded)
