@@ -1,37 +1,38 @@
-"""`make bench`: run every benchmark, print a table, and write benchmarks/results/NAME.json."""
+"""`make bench`: run every benchmark of benchmarks/cost, each in a process of its own, and print its table.
+
+NAME is one of them. With --write the tables of docs/performance.md are written anew too.
+"""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import platform
-from pathlib import Path
+import subprocess
+import sys
 
-from benchmarks.overhead import run
-from benchmarks.paired import table
-from jetson.files import write_file
+from benchmarks import tables
+from benchmarks.cost.record import RESULTS
+from benchmarks.cost.tables import NAMES, cost_table
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--size", default="tiny", choices=["tiny", "small", "base"])
-    parser.add_argument("--image", type=int, default=224)
-    parser.add_argument("--patch", type=int, default=16)
-    parser.add_argument("--cuts", type=int, nargs="+", default=[1, 4, 12])
-    parser.add_argument("--threads", type=int, default=1, help="one number a process: ONNX Runtime has one pool")
-    parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "overhead.json")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
-    ratios = []
-    for cuts in options.cuts:
-        ratios += run(options.size, options.image, options.patch, cuts, options.threads, options.pairs)
-    print(table(ratios))
-    settings = {k: v for k, v in vars(options).items() if k != "out"}
-    found = {"settings": settings, "machine": platform.machine(), "ratios": [dataclasses.asdict(r) for r in ratios]}
-    write_file(options.out, json.dumps(found, indent=1) + "\n")
-    print(f"-> {options.out}")
+    if unknown := [n for n in options.names if n not in NAMES]:
+        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    failed = []
+    for name in options.names or NAMES:
+        print(f"== {name}", flush=True)
+        if subprocess.run([sys.executable, "-m", f"benchmarks.cost.{name}"], check=False).returncode:
+            failed.append(name)
+        else:
+            print(cost_table(name, RESULTS), flush=True)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+        return 1
+    return tables.main([f"cost-{n}" for n in options.names or NAMES]) if options.write else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -37,7 +37,7 @@ def read(file: Path) -> Recorded:
     """
     with storage(file, "read"):
         if not file.exists():
-            raise BadInput(f"{file} is not there; make it with: {command({})}")
+            raise BadInput(f"{file} is not there; make it with: {command(file.stem, {})}")
         content = file.read_bytes()
     try:
         return msgspec.json.decode(content, type=Recorded)
@@ -45,11 +45,11 @@ def read(file: Path) -> Recorded:
         raise BadInput(f"{file}: not the results of benchmarks.clock ({error})") from None
 
 
-def command(settings: dict[str, Any]) -> str:
+def command(name: str, settings: dict[str, Any]) -> str:
     """The command that makes the results."""
     words = ["python -m benchmarks.clock BUNDLE --profile PROFILE --data cifar10:FILE"]
     words += [f"--{key} {settings[key]}" for key in ("seconds", "seed") if key in settings]
-    return " ".join([*words, "--out benchmarks/results/clock.json"])
+    return " ".join([*words, f"--out benchmarks/results/{name}.json"])
 
 
 def table(recorded: Recorded) -> str:

@@ -1,4 +1,6 @@
-"""`python -m benchmarks.tables [NAME...]`: write the tables of docs/results.md anew from benchmarks/results.
+"""`python -m benchmarks.tables [NAME...]`: write the tables of docs/results.md and docs/performance.md anew.
+
+They come from benchmarks/results.
 
 A table stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`; what stands outside is left alone. NAME is a
 table, or the words before its last hyphen: cifar10 means all of cifar10's.
@@ -20,6 +22,8 @@ from benchmarks import int8_table as int8
 from benchmarks import scheduling_plot
 from benchmarks import scheduling_table as scheduling
 from benchmarks import strategies_table as strategies
+from benchmarks.cost.tables import NAMES as COSTS
+from benchmarks.cost.tables import cost_table
 from benchmarks.paper import tables as paper
 from benchmarks.paper.options import options
 from benchmarks.paper.summary import Summary, load
@@ -28,11 +32,11 @@ from jetson.files import storage, write_file
 from toolkit.models.config import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "results.md"
+PAGES = ROOT / "docs" / "results.md", ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
 EXPERIMENTS = {"cifar10": "cifar10:FILE", "counting": "counting", "trees": "FOLDER"}
 """Of each of the paper's experiments what to give as --data."""
-BUNDLES = ("cifar10", "fashion")
+BUNDLES = ("cifar10", "fashion", "twelve")
 """That policies are compared on."""
 WIDTHS = ("half",)
 """The first experiment again, with branches half as wide."""
@@ -131,10 +135,10 @@ def scheduling_picture(name: str, results: Path) -> str:
     return scheduling_plot.shown(scheduling.read(results / f"scheduling-{name}.json"), f"scheduling-{name}")
 
 
-def clock_table(results: Path) -> str:
+def clock_table(name: str, results: Path) -> str:
     """Policies on the real clock, beside simulation."""
-    recorded = clock.read(results / "clock.json")
-    return f"{commands('clock', clock.command(recorded.settings))}\n\n{clock.table(recorded)}"
+    recorded = clock.read(results / f"{name}.json")
+    return f"{commands(name, clock.command(name, recorded.settings))}\n\n{clock.table(recorded)}"
 
 
 REGISTRY: dict[str, Make] = {
@@ -145,7 +149,8 @@ REGISTRY |= {
     f"scheduling-{name}-{part}": partial(scheduling_table, name, part) for name in BUNDLES for part in scheduling.TABLES
 }
 REGISTRY |= {f"scheduling-{name}-picture": partial(scheduling_picture, name) for name in BUNDLES}
-REGISTRY["clock"] = clock_table
+REGISTRY |= {name: partial(clock_table, name) for name in ("clock", "clock-twelve")}
+REGISTRY |= {f"cost-{name}": partial(cost_table, name) for name in COSTS}
 """Every table there is. One made from other results is one more entry."""
 
 BLOCK = re.compile(r"<!-- begin: (?P<name>[\w-]+) -->\n(?P<text>.*?)<!-- end: (?P=name) -->", re.DOTALL)
@@ -198,6 +203,24 @@ def _group(name: str) -> str:
     return name.rpartition("-")[0]
 
 
+def on_pages(pages: Iterable[Path], wanted: Iterable[str]) -> list[tuple[Path, list[str]]]:
+    """Which of the blocks that are meant stand on which page; pages without any are left out.
+
+    Raises:
+        BadInput: no page has such a block.
+        StorageError: a page cannot be read.
+    """
+    there = {page: list(blocks(_text(page))) for page in pages}
+    chosen(wanted, [name for names in there.values() for name in names])
+    found = [(p, [w for w in wanted if any(w in (n, _group(n)) for n in names)]) for p, names in there.items()]
+    return [(page, words) for page, words in found if words or not list(wanted)]
+
+
+def _text(page: Path) -> str:
+    with storage(page, "read"):
+        return page.read_text(encoding="utf-8")
+
+
 def update(page: Path, results: Path, wanted: Iterable[str], check: bool) -> int:
     """Write blocks anew, or with `check` only name those that are not what the results give.
 
@@ -206,8 +229,7 @@ def update(page: Path, results: Path, wanted: Iterable[str], check: bool) -> int
     Returns:
         What the command exits with: 0, 1 where a checked block is stale, 2 where one cannot be made.
     """
-    with storage(page, "read"):
-        text = page.read_text(encoding="utf-8")
+    text = _text(page)
     found = blocks(text)
     made: dict[str, str] = {}
     failed: dict[str, None] = {}
@@ -232,11 +254,12 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="which tables; all of the page by default")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 naming the blocks that are stale")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write, by default docs/results.md")
+    parser.add_argument("--page", type=Path, help="the page to write, by default both")
     parser.add_argument("--results", type=Path, default=RESULTS, help="raw results, by default benchmarks/results")
     options = parser.parse_args(words)
     try:
-        return update(options.page, options.results, options.names, options.check)
+        pages = on_pages(PAGES if options.page is None else [options.page], options.names)
+        return max(update(page, options.results, names, options.check) for page, names in pages)
     except OfframpError as error:
         print(error, file=sys.stderr)
         return error.exit_code

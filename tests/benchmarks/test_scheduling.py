@@ -95,4 +95,4 @@ def test_the_clock_table_stands_beside_simulation(tmp_path):
     text = clock_table.table(clock_table.read(tmp_path / "clock.json"))
     assert "| quiet, known | `planner` | 50.0 | 75.0 | 1.00 | 1.00 | 2.00 | 2.00 | 1.50 | 100 |" in text
     assert "| loaded, hidden | `planner` | 50.0 |  |  |  | 2.00 |  | 1.50 | 100 |" in text
-    assert "--seconds 5.0 --seed 0" in clock_table.command(content["settings"])
+    assert "--seconds 5.0 --seed 0" in clock_table.command("clock", content["settings"])

@@ -1,0 +1,1 @@
+"""What cutting costs, and what a user would run instead: one module per benchmark, one table each."""
