@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import torch
 
 from jetson.bundle import MANIFEST, Bundle
 from jetson.manifest import Exit, Manifest, Parity, Precision, Preprocessing, Provenance, Quality, Tensor, Unit
+from jetson.samples import Samples
+from toolkit.bundle_folder import write_samples
 from toolkit.export.cut import UnitPlan, cut
 from toolkit.export.units import write_units
 from toolkit.models.backbone import sized_backbone
@@ -30,9 +34,18 @@ def random_model(size: str, image: int, patch: int, exits: tuple[ExitConfig, ...
     return MultiExitModel(config).eval()
 
 
-def cut_bundle(model: MultiExitModel, folder: Path, precisions: tuple[Precision, ...] = ()) -> Bundle:
-    """The model's units in `folder`, in fp32 and further precisions, with placeholder qualities."""
-    plans, exits = cut(model)
+def cut_bundle(
+    model: MultiExitModel, folder: Path, precisions: tuple[Precision, ...] = (), fused: Collection[str] = ()
+) -> Bundle:
+    """The model's units in `folder`, in fp32 and further precisions, with placeholder qualities.
+
+    Args:
+        model: to cut.
+        folder: of the bundle.
+        precisions: beside fp32.
+        fused: exits whose branch is part of its segment.
+    """
+    plans, exits = cut(model, fused=fused)
     units, _ = write_units(plans, None, folder, precisions, lambda _title, _parts: lambda: None)
     quality = Quality(metric="accuracy", value=0.1, low=0, high=1, level=0.95, n=1, split="none")
     records = tuple(
@@ -50,6 +63,22 @@ def cut_bundle(model: MultiExitModel, folder: Path, precisions: tuple[Precision,
     manifest = _manifest(model, units, records)
     (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     return Bundle(folder, manifest)
+
+
+def with_samples(bundle: Bundle, frames: int = 2000) -> Bundle:
+    """The bundle with made-up answers for the planner to learn from: each exit is right as often as it says."""
+    found = {}
+    for seed, role in enumerate(("fit", "select")):
+        rng = np.random.default_rng(seed)
+        exits = len(bundle.manifest.exits)
+        score = rng.normal(0.0, 1.2, (frames, 1)) + np.linspace(0.0, 2.0, exits) + rng.normal(0.0, 0.4, (frames, exits))
+        right = rng.random((frames, exits)) < 1.0 / (1.0 + np.exp(-score))
+        target = np.arange(frames) % bundle.manifest.outputs
+        named = np.where(right, target[:, None], (target[:, None] + 1) % bundle.manifest.outputs)
+        found[role] = Samples(target, named.astype(np.int32), score.astype(np.float32))
+    manifest = msgspec.structs.replace(bundle.manifest, samples=write_samples(bundle.path, found))
+    (bundle.path / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    return Bundle.open(bundle.path)
 
 
 def whole_bundle(model: MultiExitModel, folder: Path) -> Bundle:

@@ -62,13 +62,13 @@ class Gate:
         Returns:
             What each unit may run in, every exit's outputs so, and the units that went back with the reason.
         """
-        chosen, kept = list(wanted), list[Kept]()
+        chosen, kept, units = list(wanted), list[Kept](), self.manifest.units
         outputs = self.outputs_of(chosen, len(self.targets))
         while True:
             drops = self.drops(reference, outputs)
             # Just what is allowed is allowed: 5 of 500 answers are a point, but for the last digit of a float.
             failing = np.flatnonzero(drops > 1 + 1e-9)
-            suspects = [i for i in self._units_of(failing) if chosen[i] in INT8]
+            suspects = [i for i in self._units_of(failing) if chosen[i] in INT8 and units[i].fused is None]
             if not suspects:
                 return chosen, outputs, kept
             for unit in suspects:
@@ -76,9 +76,11 @@ class Gate:
                     self._blame[unit, chosen[unit]] = self._damage(unit, chosen[unit], reference)
             worst = max(suspects, key=lambda u: float(self._blame[u, chosen[u]][failing].sum()))
             reason = f"{self._loss(int(drops.argmax()), reference, outputs)}, and this unit did most of it"
-            record = self.manifest.units[worst]
+            record = units[worst]
             have = [v.precision for v in record.files]
-            chosen[worst] = next(p for p in FALLBACKS[chosen[worst]] if p in have)
+            back = next(p for p in FALLBACKS[chosen[worst]] if p in have)
+            for unit in self._together(worst):
+                chosen[unit] = back
             kept.append(Kept(unit=record.name, precision=chosen[worst], reason=reason))
             outputs = self.outputs_of(chosen, len(self.targets))
 
@@ -86,13 +88,19 @@ class Gate:
         index = {u.name: i for i, u in enumerate(self.manifest.units)}
         return sorted({index[name] for k in exits for name in self.manifest.exits[k].units})
 
+    def _together(self, unit: int) -> list[int]:
+        """The unit, and the branches that are fused into it."""
+        units = self.manifest.units
+        return [i for i, u in enumerate(units) if i == unit or u.fused == units[unit].name]
+
     def _damage(self, unit: int, precision: Precision, reference: Outputs) -> Array:
         """By exit the mean squared difference of its outputs, in units of their variance, with one unit alone in int8.
 
         Answers change in a few frames only; outputs change in all of them and tell units apart with fewer frames.
         """
         alone: list[Precision] = [u.precision for u in self.manifest.units]
-        alone[unit] = precision
+        for one in self._together(unit):
+            alone[one] = precision
         n = min(TRACED, len(self.targets))
         outputs, before = self.outputs_of(alone, n), reference[:n]
         spread = np.maximum(before.astype(np.float64).var(axis=(0, 2)), 1e-12)

@@ -42,7 +42,7 @@ class Answer:
     """Probability that the class is right, given this exit's scores and the answer that was in hand before it; of a
     bundle without posteriors, the class's softmax at the exit's temperature. None in regression."""
     elapsed_ms: float
-    """From the call of `infer` to the answer."""
+    """From the call of `infer` or `infer_many` to the answer."""
     answered_ms: float
     """When this answer was in hand; what ran afterwards did not replace it."""
     budget_ms: float | None
@@ -50,11 +50,14 @@ class Answer:
     met_deadline: bool | None
     """False for a late answer; None without a known limit."""
     preprocess_ms: float
+    """From the turn of the frame to the first unit."""
     trace: tuple[UnitRun, ...]
     slowdown: float
     """The policy's estimate after this inference."""
     error: str | None = None
     """Set when an engine failed and an exit could answer all the same: the answer is then the best there is."""
+    waited_ms: float = 0.0
+    """From the call of `infer_many` to the turn of the frame, from which the times in `trace` count."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; the raw output is left out."""
@@ -71,6 +74,7 @@ class Answer:
             "met_deadline": self.met_deadline,
             "preprocess_ms": self.preprocess_ms,
             "slowdown": self.slowdown,
+            **({"waited_ms": self.waited_ms} if self.waited_ms else {}),
             "units": [run._asdict() for run in self.trace],
             **({"error": self.error} if self.error else {}),
         }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from jetson.beliefs import SampleFile
 from jetson.decode import decode_manifest
 from jetson.errors import BundleError
-from jetson.files import sha256_file, storage
+from jetson.files import sha256_files, storage
 from jetson.manifest import Manifest, Precision, Unit, Variant
 from jetson.samples import Samples
 from jetson.samples import decode as decode_samples
@@ -45,9 +46,12 @@ class Bundle:
                 )
             content = file.read_bytes()
         bundle = cls(folder, decode_manifest(content, str(file)))
-        for name, stated in bundle._files():
+        files = bundle._files()
+        for name, stated in files:
             with storage(folder / stated.file, "read"):
-                bundle._check_file(name, stated, verify)
+                bundle._check_file(name, stated)
+        if verify:
+            bundle._check_hashes(files)
         with storage(folder, "read"):
             bundle._check_strangers()
         return bundle
@@ -73,7 +77,8 @@ class Bundle:
             return None
         file = self.path / stated.file
         with storage(file, "read"):
-            self._check_file(f"the {role} samples", stated, verify=True)
+            self._check_file(f"the {role} samples", stated)
+            self._check_hashes([(f"the {role} samples", stated)])
             content = file.read_bytes()
         found = decode_samples(content, str(file), manifest.task, len(manifest.exits), manifest.outputs)
         if len(found) != stated.n:
@@ -83,10 +88,10 @@ class Bundle:
     def _files(self) -> list[tuple[str, Variant | SampleFile]]:
         """Every file that the manifest names, and what messages call its content."""
         units: list[tuple[str, Variant | SampleFile]]
-        units = [(f"unit {u.name}", v) for u in self.manifest.units for v in u.files]
+        units = [(f"unit {u.name}", v) for u in self.manifest.filed for v in u.files]
         return units + [(f"the {role} samples", s) for role, s in self.manifest.samples.items()]
 
-    def _check_file(self, name: str, stated: Variant | SampleFile, verify: bool) -> None:
+    def _check_file(self, name: str, stated: Variant | SampleFile) -> None:
         file = self.path / stated.file
         # realpath, because Path.resolve raises RuntimeError when links go in a circle.
         if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.path)):
@@ -99,8 +104,12 @@ class Bundle:
                 f"{file}: {name} has {size} bytes and should have {stated.size_bytes}; "
                 "the file is truncated or altered, build or copy the bundle again"
             )
-        if verify and sha256_file(file) != stated.sha256:
-            raise BundleError(f"{file}: {name} was altered (its SHA-256 differs); build or copy it again")
+
+    def _check_hashes(self, files: Sequence[tuple[str, Variant | SampleFile]]) -> None:
+        paths = [self.path / stated.file for _, stated in files]
+        for (name, stated), path, found in zip(files, paths, sha256_files(paths), strict=True):
+            if found != stated.sha256:
+                raise BundleError(f"{path}: {name} was altered (its SHA-256 differs); build or copy it again")
 
     def _check_strangers(self) -> None:
         """A graph may name a file beside it that holds its weights; no such file would have been hashed."""

@@ -17,6 +17,9 @@ from jetson.beliefs import Posterior
 CLIP = 1e-6
 """No probability is taken for nearer to 0 or 1 than this: held-out data cannot tell more, and logits stay finite."""
 LIMIT = math.log((1.0 - CLIP) / CLIP)
+FEW = 128
+"""Up to so many classes plain Python is quicker than NumPy: after a unit has run the caches are cold, and a call into
+NumPy has to bring in much more code than it then runs."""
 
 
 class Belief(NamedTuple):
@@ -45,13 +48,7 @@ def believe(
         posterior: of the exit; without one the softmax at its temperature says how sure the answer is.
         before: of the answer in hand, which must come from an earlier exit; None when nothing is in hand.
     """
-    class_index = int(output.argmax())
-    # float32 ends 6e-8 below 1, where the logit needs the distance to 1, and a difference of logits may exceed it.
-    scaled = output.astype(np.float64)
-    scaled -= scaled[class_index]
-    scaled /= temperature
-    np.exp(scaled, out=scaled)
-    share = 1.0 / float(np.add.reduce(scaled))
+    class_index, share = _named(output, temperature)
     said = logit(share)
     if posterior is None:
         return Belief(class_index, share, said, share)
@@ -64,6 +61,31 @@ def believe(
     backing = agrees + weight * before.logit if class_index == before.class_index else -weight * before.logit
     together = _within(bias + score * said + backing)
     return Belief(class_index, _probability(together), together, alone)
+
+
+def all_finite(output: npt.NDArray[np.float32]) -> bool:
+    """Whether these logits or values, (outputs,), can be believed at all."""
+    if output.shape[0] <= FEW:
+        return all(map(math.isfinite, output.tolist()))
+    return bool(np.isfinite(output).all())
+
+
+def _named(output: npt.NDArray[np.float32], temperature: float) -> tuple[int, float]:
+    """The class with the largest logit, the first of equal ones, and its softmax."""
+    if output.shape[0] <= FEW:
+        values = output.tolist()
+        largest = max(values)
+        total = 0.0
+        for value in values:
+            total += math.exp((value - largest) / temperature)
+        return values.index(largest), 1.0 / total
+    class_index = int(output.argmax())
+    # float32 ends 6e-8 below 1, where the logit needs the distance to 1, and a difference of logits may exceed it.
+    scaled = output.astype(np.float64)
+    scaled -= scaled[class_index]
+    scaled /= temperature
+    np.exp(scaled, out=scaled)
+    return class_index, 1.0 / float(np.add.reduce(scaled))
 
 
 def scores(

@@ -62,6 +62,7 @@ def _check(manifest: Manifest, where: str) -> None:
     demand(bool(segments) and bool(manifest.exits), "a bundle needs at least one segment and one exit")
     for unit in manifest.units:
         _check_unit(unit, demand)
+        _check_fused(manifest, unit, demand)
     layers = [s.layer for s in segments]
     demand(layers == sorted(set(layers)), "the segments are not in the order of their layers")
     for before, after in itertools.pairwise(segments):
@@ -85,6 +86,9 @@ def _check(manifest: Manifest, where: str) -> None:
             p in [v.precision for v in u.files] for p, u in zip(plan, manifest.units, strict=True)
         )
         demand(there, "the plan names a precision that a unit does not have")
+        ran_in = dict(zip(names, plan, strict=True))
+        together = all(ran_in[u.name] == ran_in[u.fused] for u in manifest.units if u.fused is not None)
+        demand(together, "the plan parts a fused branch from its segment")
     kept = manifest.quantisation.kept if manifest.quantisation is not None else ()
     demand({k.unit for k in kept} <= set(names), "the quantisation speaks of a unit that is not there")
 
@@ -98,6 +102,20 @@ def _check_unit(unit: Unit, demand: Demand) -> None:
     for shape in (unit.input.shape, unit.output.shape):
         possible = bool(shape) and min(shape) > 0 and math.prod(shape) <= MAX_ELEMENTS
         demand(possible, f"unit {unit.name} has an impossible shape")
+
+
+def _check_fused(manifest: Manifest, unit: Unit, demand: Demand) -> None:
+    if unit.fused is None:
+        return
+    segment = next((s for s in manifest.segments if s.name == unit.fused), None)
+    fits = unit.kind == "branch" and segment is not None and segment.layer == unit.layer
+    demand(fits, f"{unit.name} is said to be fused into {unit.fused}, which is no segment that leads to it")
+    assert segment is not None
+    demand(
+        unit.files == segment.files, f"the files of {unit.name} are not those of {segment.name}, which it is fused into"
+    )
+    found = [t.name for t in manifest.given(segment)]
+    demand(len(set(found)) == len(found), f"two outputs of {segment.name} have the same name")
 
 
 def _fits(before: Unit, after: Unit) -> bool:

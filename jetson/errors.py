@@ -7,6 +7,12 @@ escapes is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jetson.answer import Answer
+
 
 class OfframpError(Exception):
     """The root of the tree. `exit_code` is what the command line exits with."""
@@ -80,6 +86,22 @@ class PathError(EngineError):
 
 class CudaError(EngineError):
     """A call into CUDA failed, or there is no CUDA here."""
+
+
+class StreamsError(WorkFailed):
+    """Some of several frames could not be answered; the others were."""
+
+    def __init__(self, answers: Sequence[Answer | None], errors: Mapping[int, OfframpError]) -> None:
+        """Tell of every frame.
+
+        Args:
+            answers: in the order of the frames; None where there is an error.
+            errors: by frame, counted from 0.
+        """
+        first, *others = sorted(errors)
+        more = f" (and {len(others)} more)" if others else ""
+        super().__init__(f"frame {first} of {len(answers)}: {errors[first]}{more}")
+        self.answers, self.errors = list(answers), dict(errors)
 
 
 def missing_extra(package: str, extra: str) -> MissingExtra:

@@ -9,14 +9,18 @@ from typing import Literal
 import msgspec
 
 from jetson.beliefs import Interval, Joint, Posterior, Reliability, SampleFile
+from jetson.cutting import Cutting
 from jetson.errors import BundleError
+from jetson.provenance import DataRecord as DataRecord
+from jetson.provenance import Provenance as Provenance
+from jetson.provenance import Split as Split
 from jetson.record import Record
 
 FORMAT = "offramp-bundle"
-VERSION = 4
-READABLE = (1, 2, 3, 4)
+VERSION = 5
+READABLE = (1, 2, 3, 4, 5)
 """Version 1 knew one precision a unit; version 2 neither int8 nor what an exit's answer says of the others; version 3
-no samples. What they lack is optional, so they are read as they are."""
+no samples; version 4 no fused branches. What they lack is optional, so they are read as they are."""
 
 Task = Literal["classification", "regression"]
 Precision = Literal["fp32", "fp16", "int8", "int8-fp16"]
@@ -92,6 +96,9 @@ class Unit(Record, frozen=True, kw_only=True):
     """Whether the graph takes any number of frames at once; `input` and `output` speak of one."""
     variants: tuple[Variant, ...] = ()
     """The same unit in other precisions."""
+    fused: str | None = None
+    """Of a branch: the segment whose graph gives this branch's output too. Its files are then that segment's, and it
+    takes no time of its own to run."""
 
     @property
     def files(self) -> tuple[Variant, ...]:
@@ -177,20 +184,6 @@ class Quantisation(Record, frozen=True, kw_only=True):
     kept: tuple[Kept, ...] = ()
 
 
-class Split(Record, frozen=True, kw_only=True):
-    """Size and content hash of one part of a data set."""
-
-    n: int
-    sha256: str
-
-
-class DataRecord(Record, frozen=True, kw_only=True):
-    """Which data trained and judged the model."""
-
-    name: str
-    splits: dict[str, Split]
-
-
 class Parity(Record, frozen=True, kw_only=True):
     """How the exported units were held against PyTorch."""
 
@@ -199,19 +192,6 @@ class Parity(Record, frozen=True, kw_only=True):
     split: str
     tolerances: dict[Precision, float] = msgspec.field(default_factory=dict)
     """Of the units' variants, by precision."""
-
-
-class Provenance(Record, frozen=True, kw_only=True):
-    """Where the bundle comes from."""
-
-    created: str
-    command: str
-    versions: dict[str, str]
-    checkpoint: str
-    data: DataRecord | None = None
-    """What trained and judged it, by part and by role."""
-    calibrated: DataRecord | None = None
-    """By role, what `offramp calibrate` used since."""
 
 
 class Manifest(Record, frozen=True, kw_only=True):
@@ -228,6 +208,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     parity: Parity
     joint: Joint | None = None
     quantisation: Quantisation | None = None
+    cutting: Cutting | None = None
     plans: dict[str, tuple[Precision, ...]] = msgspec.field(default_factory=dict)
     """By engine what each unit runs in when nobody says, chosen by measured latency; else `default_precisions` says."""
     samples: dict[str, SampleFile] = msgspec.field(default_factory=dict)
@@ -244,6 +225,15 @@ class Manifest(Record, frozen=True, kw_only=True):
     def segments(self) -> tuple[Unit, ...]:
         """The segments of the backbone, first to last."""
         return tuple(u for u in self.units if u.kind == "segment")
+
+    @property
+    def filed(self) -> tuple[Unit, ...]:
+        """The units with files of their own: all but fused branches."""
+        return tuple(u for u in self.units if u.fused is None)
+
+    def given(self, unit: Unit) -> tuple[Tensor, ...]:
+        """What a unit's graph gives: its output, then those of the branches that are fused into it."""
+        return (unit.output, *(b.output for b in self.units if b.fused == unit.name))
 
     @property
     def precisions(self) -> tuple[Precision, ...]:

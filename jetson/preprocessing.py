@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -10,12 +12,10 @@ import numpy.typing as npt
 
 from jetson.errors import FrameError
 from jetson.manifest import Preprocessing
+from jetson.resize import Floats, Resizer
 
-Floats = npt.NDArray[np.float32]
 MAX_EDGE = 16384
 """Frames with a longer edge are refused: no camera makes them, a mistaken reshape does."""
-MAX_SIZES = 64
-"""Weights are kept for so many edges; a stream of images of ever new sizes must not fill the memory."""
 
 
 class Images(Protocol):
@@ -35,7 +35,10 @@ class Images(Protocol):
 
 
 class Preprocessor:
-    """Resizes, normalises and lays out frames as a `Preprocessing` record says."""
+    """Resizes, normalises and lays out frames as a `Preprocessing` record says.
+
+    A uint8 frame of a size that was seen before allocates nothing of its size. Threads may share one; they queue up.
+    """
 
     def __init__(self, config: Preprocessing) -> None:
         self.config = config
@@ -43,7 +46,12 @@ class Preprocessor:
         std = np.asarray(config.std, np.float32)
         self._scale = (1.0 / (255.0 * std)).reshape(-1, 1, 1).astype(np.float32)
         self._shift = (-np.asarray(config.mean, np.float32) / std).reshape(-1, 1, 1)
-        self._taps: dict[tuple[int, int], tuple[npt.NDArray[np.intp], Floats]] = {}
+        self._resize = Resizer(config.height, config.width)
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Preprocessor], tuple[Preprocessing]]:
+        """Data loaders send it to other processes, where a lock cannot go."""
+        return Preprocessor, (self.config,)
 
     def __call__(self, frame: Any, out: Floats | None = None) -> Floats:
         """Prepare one frame.
@@ -66,10 +74,14 @@ class Preprocessor:
         if array.dtype == np.float32:
             out[...] = self._prepared(array)
             return out
-        checked = self._checked(array)
-        image = checked if checked.shape[:2] == self.shape[1:] else self._resize(checked)
-        np.multiply(image.transpose(2, 0, 1), self._scale, out=out)
-        out += self._shift
+        image = self._checked(array)
+        if image.shape[:2] == self.shape[1:]:
+            np.copyto(out, image.transpose(2, 0, 1))
+            out *= self._scale
+            out += self._shift
+        else:
+            with self._lock:
+                self._resize(image, self._scale, self._shift, out)
         return out
 
     def _as_array(self, frame: Any) -> npt.NDArray[Any]:
@@ -88,7 +100,8 @@ class Preprocessor:
                 f"a float32 frame must have the model's own shape {self.shape}, this one has {array.shape}; "
                 "give camera frames as uint8 height x width x channels"
             )
-        if not np.isfinite(array).all():
+        # Both ends are NaN when one value is.
+        if not (math.isfinite(array.min()) and math.isfinite(array.max())):
             raise FrameError("the frame holds NaN or infinite values")
         return array.reshape(self.shape)
 
@@ -107,31 +120,3 @@ class Preprocessor:
         if min(array.shape) < 1 or max(array.shape[:2]) > MAX_EDGE:
             raise FrameError(f"a frame of shape {array.shape} cannot be used (edges of 1 to {MAX_EDGE} pixels)")
         return array
-
-    def _resize(self, image: npt.NDArray[np.uint8]) -> Floats:
-        """Bilinear with a triangle as wide as the shrinking, so that it does not alias; rows first, then columns."""
-        rows, row_weights = self._taps_for(image.shape[0], self.config.height)
-        tall: Floats = np.zeros((self.config.height, *image.shape[1:]), np.float32)
-        for tap in range(rows.shape[1]):
-            tall += image[rows[:, tap]] * row_weights[:, tap, None, None]
-        columns, column_weights = self._taps_for(image.shape[1], self.config.width)
-        out: Floats = np.zeros((self.config.height, self.config.width, image.shape[2]), np.float32)
-        for tap in range(columns.shape[1]):
-            out += tall[:, columns[:, tap]] * column_weights[:, tap, None]
-        return out
-
-    def _taps_for(self, source: int, target: int) -> tuple[npt.NDArray[np.intp], Floats]:
-        """Which source pixels make each target pixel, and their weights: two arrays (target, taps)."""
-        if (source, target) not in self._taps:
-            if len(self._taps) >= MAX_SIZES:
-                self._taps.clear()
-            scale = source / target
-            reach = max(scale, 1.0)
-            centres = (np.arange(target) + 0.5) * scale - 0.5
-            taps = int(np.ceil(reach)) * 2 + 1
-            index = np.floor(centres)[:, None].astype(np.intp) + np.arange(taps) - taps // 2
-            weights = np.maximum(0.0, 1.0 - np.abs(index - centres[:, None]) / reach)
-            weights[(index < 0) | (index >= source)] = 0.0
-            weights /= weights.sum(axis=1, keepdims=True)
-            self._taps[source, target] = (np.clip(index, 0, source - 1), weights.astype(np.float32))
-        return self._taps[source, target]

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jetson.answer import Answer, UnitRun
+from jetson.beside import beside
 from jetson.bundle import Bundle
-from jetson.engines import Engines, load_engines
+from jetson.engines import Engines, load_engines, prepare_engine
 from jetson.errors import BadInput, BudgetError
 from jetson.manifest import Manifest, Precision
 from jetson.preprocessing import Preprocessor
@@ -27,7 +29,11 @@ from jetson.scheduling.induction import Late, Prices, check_prices
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.planner import Planner
 from jetson.scheduling.policy import FrameEnd, Policy, Untimed
+from jetson.streams import answer_all
 from jetson.walk import InHand, Told, Walker
+
+WARM_UP = {"onnxruntime": 1, "tensorrt": 3}
+"""Runs of a unit, by engine, after which it is no longer slower than it will be."""
 
 
 class Runtime:
@@ -83,7 +89,7 @@ class Runtime:
         late: Late = "lost",
         budgets_ms: Sequence[float] = (),
         level: float = 0.95,
-        warm_up: int = 3,
+        warm_up: int | None = None,
         ahead: bool = True,
     ) -> Runtime:
         """Load a bundle and the profile measured for it on this device.
@@ -108,7 +114,7 @@ class Runtime:
                 (of a recorded trace, for example); empty when that is still to be learnt.
             level: quantile of the quickest exit's latency from which a budget counts as one that can be met; for
                 `replan`, the quantile that must fit into a budget.
-            warm_up: runs of every unit before the first frame.
+            warm_up: runs of every unit before the first frame; None for as many as the engine needs to be at its pace.
             ahead: on an engine that is quicker then (TensorRT), enqueue the whole path of a known budget and wait once.
                 A budget that is revised or cut meanwhile is seen at the path's end; say False to have it seen at the
                 next boundary.
@@ -120,8 +126,9 @@ class Runtime:
             BudgetError: the miss rate cannot be promised from this profile.
             BadInput: no such policy.
         """
-        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         loaded = LatencyProfile.load(profile) if isinstance(profile, str | Path) else profile
+        prepare_engine(engine or ("onnxruntime" if loaded is None else loaded.engine.name))
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         if not 0.0 < level < 1.0:
             raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
         check_prices(price_per_ms, price_per_mj)
@@ -145,6 +152,10 @@ class Runtime:
             if threads is None and engine == loaded.engine.name:
                 threads = loaded.engine.threads
             precisions = precisions or [loaded.units[u.name].precision for u in units]
+        solved = None
+        if loaded is not None and policy == "planner":
+            promise: dict[str, Any] = {"miss_rate": miss_rate, "prices": prices, "late": late, "level": level}
+            solved = beside(partial(Planner.of, opened, loaded, budgets_ms=tuple(budgets_ms), **promise))
         engines = load_engines(opened, engine or "onnxruntime", threads, precisions)
         if loaded is None:
             chosen: Policy = Untimed(Paths.of(opened.manifest))
@@ -153,13 +164,12 @@ class Runtime:
             enqueued = ahead and engines.ahead
             if callable(policy):
                 chosen = policy(opened.manifest, loaded)
-            elif policy == "planner":
-                promise: dict[str, Any] = {"miss_rate": miss_rate, "prices": prices, "late": late, "level": level}
-                chosen = Planner.of(opened, loaded, budgets_ms=tuple(budgets_ms), **promise)
+            elif solved is not None:
+                chosen = solved()
             else:
                 chosen = make(policy, opened.manifest, loaded, level, enqueued)
         runtime = cls(opened, engines, chosen, timed=loaded is not None, ahead=ahead, late=late)
-        for _ in range(warm_up):
+        for _ in range(WARM_UP[engines.info.name] if warm_up is None else warm_up):
             for unit in range(len(units)):
                 engines.run(unit)
         return runtime
@@ -182,6 +192,36 @@ class Runtime:
             EngineError: an engine failed and no exit could answer.
         """
         start = clock()
+        limit = self._limit(budget)
+        with self._lock:
+            return self._one(frame, limit, start, on_answer)
+
+    def infer_many(self, frames: Sequence[Any], budgets: Sequence[Budget | None] | None = None) -> list[Answer]:
+        """Answer frames that came together, of several cameras for example, each within a budget of its own.
+
+        `jetson.streams` says in which order, and how they share the time. Every budget counts from this call.
+
+        Args:
+            frames: each as of `infer`.
+            budgets: one for each frame; None is no limit, for one or for all.
+
+        Returns:
+            The answers in the order of the frames; `waited_ms` tells when the turn of each came.
+
+        Raises:
+            BudgetError: as of `infer`, or there are more or fewer budgets than frames; nothing has run.
+            StreamsError: a frame does not fit, or an engine failed and no exit could answer it. All other frames have
+                been answered: the error's `answers` holds them, its `errors` what went wrong by frame.
+        """
+        start = clock()
+        given = [None] * len(frames) if budgets is None else list(budgets)
+        if len(given) != len(frames):
+            raise BudgetError(f"every frame needs a budget: there are {len(frames)} frames and {len(given)} budgets")
+        limits = [self._limit(budget) for budget in given]
+        with self._lock:
+            return answer_all(frames, limits, start, self.policy, self._one, self._late)
+
+    def _limit(self, budget: Budget | None) -> Budget:
         limit = budget if budget is not None else Budget.unbounded()
         if not isinstance(limit, Budget):
             raise BudgetError(f"a budget is a Budget, e.g. Budget.within(ms=8), not {type(budget).__name__}")
@@ -190,20 +230,25 @@ class Runtime:
                 "a time limit needs the latencies of this device: offramp profile BUNDLE --out profile.json, "
                 "then Runtime.load(bundle, profile)"
             )
-        with self._lock:
-            self.policy.begin((start - self._last_answer) * 1e3)
-            self.preprocessor(frame, self.engines.input[0])
-            ready = clock()
+        return limit
 
-            def tell(hand: InHand, trace: list[UnitRun]) -> None:
-                if on_answer is not None:
-                    on_answer(self._answer(hand, trace, None, start, ready, limit))
+    def _one(
+        self, frame: Any, limit: Budget, start: float, on_answer: Callable[[Answer], None] | None = None
+    ) -> Answer:
+        """Answer one frame; the caller holds the lock."""
+        self.policy.begin((start - self._last_answer) * 1e3)
+        self.preprocessor(frame, self.engines.input[0])
+        ready = clock()
 
-            hand, trace, error, told = self._walker.run(self.policy, start, ready, limit, tell)
-            answer = self._answer(hand, trace, error, start, ready, limit)
-            self._last_answer = clock()
-            self._finish(told, start, limit, answer)
-            return answer
+        def tell(hand: InHand, trace: list[UnitRun]) -> None:
+            if on_answer is not None:
+                on_answer(self._answer(hand, trace, None, start, ready, limit))
+
+        hand, trace, error, told = self._walker.run(self.policy, start, ready, limit, tell if on_answer else None)
+        answer = self._answer(hand, trace, error, start, ready, limit)
+        self._last_answer = clock()
+        self._finish(told, start, limit, answer)
+        return answer
 
     def explain(self, budget: Budget | float | None = None) -> Explanation:
         """Tell what the planner would do within a budget, what is to be expected of it, and why; nothing runs.

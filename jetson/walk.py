@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from jetson.answer import UnitRun
-from jetson.confidence import Belief, believe
+from jetson.confidence import Belief, all_finite, believe
 from jetson.engines import Engines
 from jetson.errors import EngineError, PathError
 from jetson.manifest import Manifest
@@ -19,6 +19,10 @@ from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.induction import Late
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.policy import ADVANCE, STOP, Policy, State
+
+Ran = tuple[int, float, float, float, float, float | None]
+"""A unit that ran: its index; the boundary before it, when it began and ended, the boundary after it, all in seconds;
+and its milliseconds on the GPU."""
 
 
 class InHand(NamedTuple):
@@ -74,35 +78,46 @@ class Walker:
         self._exits = manifest.exits
 
     def run(
-        self, policy: Policy, start: float, ready: float, budget: Budget, tell: Callable[[InHand, list[UnitRun]], None]
+        self,
+        policy: Policy,
+        start: float,
+        ready: float,
+        budget: Budget,
+        tell: Callable[[InHand, list[UnitRun]], None] | None = None,
     ) -> Walked:
-        """Run units as the policy says until it stops, the budget is cut, or nothing is left."""
-        state, paths = State(), self.paths
+        """Run units as the policy says until it stops, the budget is cut, or nothing is left.
+
+        A unit leaves the processor's caches cold, and each line here costs several times what it would in a loop: what
+        can wait until the frame's end does.
+        """
+        state, engines = State(), self.engines
+        segments, branches = self.paths.segments, self.paths.branches
         hand: InHand | None = None
-        trace: list[UnitRun] = []
+        ran: list[Ran] = []
         boundary = ready
         told = Told(budget.deadline(start), math.inf, budget.kind != "unknown")
         while True:
             # In this order: a revision in between makes the limit finite, which is never taken for "no limit".
             state.known = budget.kind != "unknown"
             deadline = budget.deadline(start)
+            cut = budget.was_cut
             state.remaining_ms = (deadline - boundary) * 1e3
             state.elapsed_ms = (boundary - start) * 1e3
-            if told.changed_at == math.inf and (deadline != told.deadline or budget.was_cut):
+            if (cut or deadline != told.deadline) and told.changed_at == math.inf:
                 told = told._replace(changed_at=boundary)
-            if self._ahead and state.stage == 0 and not budget.was_cut:
+            if self._ahead and state.stage == 0 and not cut:
                 committed = policy.commit(state)
                 if committed is not None:
-                    return Walked(*self._run_straight(policy, committed, start, trace), told)
-            action = STOP if budget.was_cut else policy.decide(state)
+                    return Walked(*self._run_straight(policy, committed, start), told)
+            action = STOP if cut else policy.decide(state)
             if hand is None and action == STOP:
                 action = self._nearest(state.stage)
-            if hand is not None and (action == STOP or (action == ADVANCE and state.stage == len(paths.segments))):
-                return Walked(hand, trace, None, told)
-            unit = paths.segments[state.stage] if action == ADVANCE else paths.branches[action]
+            if hand is not None and (action == STOP or (action == ADVANCE and state.stage == len(segments))):
+                return Walked(hand, self._trace(ran, start), None, told)
+            unit = segments[state.stage] if action == ADVANCE else branches[action]
             began = clock()
             try:
-                self.engines.run(unit)
+                engines.run(unit)
                 ended = clock()
                 if action == ADVANCE:
                     state.stage += 1
@@ -110,18 +125,27 @@ class Walker:
                     found = self._read(action, unit, hand)
                     if hand is None or found.since <= self._counts_until(start, budget):
                         hand = found
-                        tell(hand, trace)
+                        if tell is not None:
+                            tell(hand, self._trace(ran, start))
                     state.answered = action
                     state.said = float(found.output[0]) if found.belief is None else found.belief.logit
                     state.confidence = math.nan if found.belief is None else found.belief.confidence
             except EngineError as error:
+                trace = self._trace(ran, start)
                 hand = hand or self._rescue(state.stage, unit, error, start, trace)
                 return Walked(hand, trace, str(error), told)
             now = clock()
-            elapsed_ms, gpu_ms = (now - boundary) * 1e3, self.engines.gpu_ms(unit)
-            trace.append(UnitRun(self._names[unit], (began - start) * 1e3, (ended - began) * 1e3, elapsed_ms, gpu_ms))
-            policy.observe(unit, elapsed_ms, gpu_ms)
+            gpu_ms = engines.gpu_ms(unit)
+            ran.append((unit, boundary, began, ended, now, gpu_ms))
+            policy.observe(unit, (now - boundary) * 1e3, gpu_ms)
             boundary = now
+
+    def _trace(self, ran: Sequence[Ran], start: float) -> list[UnitRun]:
+        """What ran, in milliseconds from the frame's start."""
+        return [
+            UnitRun(self._names[unit], (began - start) * 1e3, (ended - began) * 1e3, (now - boundary) * 1e3, gpu_ms)
+            for unit, boundary, began, ended, now, gpu_ms in ran
+        ]
 
     def _counts_until(self, start: float, budget: Budget) -> float:
         """The moment after which another answer does not replace the one in hand."""
@@ -129,11 +153,9 @@ class Walker:
             return min(budget.deadline(start), budget.cut_at)
         return math.inf
 
-    def _run_straight(
-        self, policy: Policy, exit_: int, start: float, trace: list[UnitRun]
-    ) -> tuple[InHand, list[UnitRun], str | None]:
+    def _run_straight(self, policy: Policy, exit_: int, start: float) -> tuple[InHand, list[UnitRun], str | None]:
         """Run the whole path to an exit in one go."""
-        path = self._straight[exit_]
+        path, trace = self._straight[exit_], list[UnitRun]()
         began = clock()
         try:
             self.engines.run_path(path)
@@ -175,7 +197,7 @@ class Walker:
 
     def _read(self, exit_: int, unit: int, hand: InHand | None = None) -> InHand:
         output = np.array(self.engines.output(unit)[0], np.float32)
-        if not np.isfinite(output).all():
+        if not all_finite(output):
             raise EngineError(f"unit {self._names[unit]} gave NaN or infinite values")
         temperature, posterior = self._exits[exit_].temperature, self._exits[exit_].posterior
         if temperature is None:

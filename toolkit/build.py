@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from jetson.errors import BadInput, DataError, EngineError, MissingExtra, missin
 from jetson.files import new_folder
 from jetson.manifest import DataRecord, Exit, Manifest, Parity, Precision, Provenance, Unit
 from toolkit.bundle_folder import old_bundle, refuse_to_lose_files, write_manifest
+from toolkit.cuts import Cuts, CutSettings, cut_model, only
 from toolkit.data.roles import record as role_record
 from toolkit.data.roles import roles
 from toolkit.export.units import Step, write_units
@@ -26,10 +27,9 @@ from toolkit.quantise import CalibrationFrames, Int8Settings, calibration_frames
 
 if TYPE_CHECKING:
     from toolkit.data import DataSet
-    from toolkit.export.cut import ExitPlan
     from toolkit.models.checkpoint import Checkpoint
 
-REVISION = 4
+REVISION = 5
 """Raised whenever the pipeline makes another bundle of the same input."""
 DEFAULT: tuple[Precision, ...] = ("fp32", "fp16")
 """What a build makes when nobody says; fp16 where it stays close to PyTorch."""
@@ -50,6 +50,8 @@ class BuildSettings:
     """Which to make beside fp32; `DEFAULT` when None. int8 brings fp16 and int8-fp16 along where they stay close."""
     int8: Int8Settings | None = None
     """How int8 is made, when it is; the settings' own defaults when None."""
+    cut: CutSettings = field(default_factory=CutSettings)
+    """Which exits, where to cut, and which branches to fuse."""
     command: str = ""
 
 
@@ -62,7 +64,8 @@ class BuildResult:
     reused: tuple[str, ...]
     up_to_date: bool
     remarks: tuple[str, ...] = ()
-    """What the user should know: a precision that was left out, a unit that TensorRT will not take, and why."""
+    """What the user should know: where the model was cut and what was fused, a precision that was left out, a unit that
+    TensorRT will not take, and why."""
 
 
 def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
@@ -86,13 +89,13 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
     int8.check()
     try:
         from toolkit.compare import compare
-        from toolkit.export.cut import cut
         from toolkit.models.checkpoint import load_checkpoint
     except ImportError as error:
         raise missing_extra(error.name or "torch", "host") from None
 
     old = old_bundle(settings.out)
     checkpoint = load_checkpoint(settings.checkpoint)
+    checkpoint = replace(checkpoint, model=only(checkpoint.model, settings.cut.exits))
     config = checkpoint.model.config
     data, record, spec = _data(settings, checkpoint)
     parts = {k: p.for_channels(config.preprocessing.channels) for k, p in roles(data).items()}
@@ -105,11 +108,11 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
         return BuildResult(old, (), tuple(u.name for u in old.manifest.units), up_to_date=True)
     refuse_to_lose_files(settings.out, "choose another --out or move them")
     facts = frames.check(config.preprocessing, config.classes) if frames is not None else None
-    plans, exits = cut(checkpoint.model)
+    cuts = cut_model(checkpoint.model, settings.cut, old)
     with new_folder(settings.out) as folder:
         floats: tuple[Precision, ...] = DEFAULT if quantised or "fp16" in wanted else ("fp32",)
-        units, reused = write_units(plans, old, folder, floats, begin)
-        draft = _draft(checkpoint, units, exits, settings, provenance, key)
+        units, reused = write_units(cuts.plans, old, folder, floats, begin)
+        draft = _draft(checkpoint, units, cuts, settings, provenance, key)
         look = data.calibration.for_channels(config.preprocessing.channels)
         manifest, remarks = compare(
             checkpoint, Bundle(folder, draft), look.head(settings.parity_frames), settings.precisions or (), begin
@@ -123,7 +126,7 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
         write_manifest(folder, manifest)
     exported = tuple(u.name for u in units if u.name not in reused)
     bundle = Bundle.open(settings.out, verify=False)
-    remarks += said + _undone(old) + _preflight(bundle, begin)
+    remarks = cuts.remarks + remarks + said + _undone(old) + _preflight(bundle, begin)
     return BuildResult(bundle, exported, reused, up_to_date=False, remarks=remarks)
 
 
@@ -190,7 +193,7 @@ def _key(
 
     asked = None if settings.precisions is None else sorted({*settings.precisions, "fp32"})
     facts = [REVISION, __version__, torch.__version__, onnxruntime.__version__, checkpoint.digest]
-    facts += [msgspec.to_builtins(record), settings.parity_frames, settings.quality_frames, asked]
+    facts += [msgspec.to_builtins(record), settings.parity_frames, settings.quality_frames, asked, *settings.cut.facts]
     if frames is not None:
         facts += [graph.REVISION, int8, frames.data, frames.part.sha256]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
@@ -199,7 +202,7 @@ def _key(
 def _draft(
     checkpoint: Checkpoint,
     units: list[Unit],
-    exits: list[ExitPlan],
+    cuts: Cuts,
     settings: BuildSettings,
     record: DataRecord,
     key: str,
@@ -220,8 +223,9 @@ def _draft(
         units=tuple(units),
         exits=tuple(
             Exit(name=e.name, layer=e.layer, architecture=e.architecture, units=e.units, quality=(), max_difference=0.0)
-            for e in exits
+            for e in cuts.exits
         ),
+        cutting=cuts.record,
         parity=Parity(frames=0, tolerance=0.0, split="calibration"),
         build=key,
         provenance=Provenance(

@@ -54,9 +54,9 @@ def hold_gate(bundle: Bundle, select: Part, max_drop: float, begin: Step) -> lis
             return list(kept.values())
 
 
-def without_int8(unit: Unit, names: Container[str]) -> Unit:
-    """The unit, less its int8 if it is one of these."""
-    if unit.name not in names:
+def without_int8(unit: Unit, names: Container[str | None]) -> Unit:
+    """The unit, less its int8 if it is one of these, or fused into one."""
+    if unit.name not in names and unit.fused not in names:
         return unit
     return msgspec.structs.replace(unit, variants=tuple(v for v in unit.variants if v.precision not in INT8))
 

@@ -59,11 +59,11 @@ def _same(before: Manifest, now: Manifest, plan: tuple[Precision, ...]) -> bool:
 
 
 def _quickest(manifest: Manifest, profiles: Sequence[LatencyProfile]) -> tuple[Precision, ...]:
-    plan: list[Precision] = []
-    for unit in manifest.units:
+    found: dict[str, Precision] = {}
+    for unit in manifest.filed:
         measured = [p.units[unit.name] for p in profiles]
-        plan.append(min(measured, key=lambda m: m.host_ms.median).precision)
-    return tuple(plan)
+        found[unit.name] = min(measured, key=lambda m: m.host_ms.median).precision
+    return tuple(found[u.fused or u.name] for u in manifest.units)
 
 
 def _told(

@@ -17,7 +17,7 @@ from jetson.files import storage, write_file
 from jetson.manifest import Kept, Manifest, Precision, Preprocessing, Quantisation, Task, Unit, Variant
 from jetson.preprocessing import Preprocessor
 from toolkit.data.dataset import Part
-from toolkit.export.units import UNITS, Step, describe_variant
+from toolkit.export.units import UNITS, Step, describe_variant, followed
 from toolkit.gate import hold_gate, without_int8
 
 FRAMES = 256
@@ -145,7 +145,7 @@ def quantise_bundle(
     manifest = draft.manifest
     kept = [
         Kept(unit=u.name, precision=u.precision, reason="it has no products with weights")
-        for u in manifest.units
+        for u in manifest.filed
         if u.name not in contents
     ]
     max_drop = MAX_DROP[manifest.task] if settings.max_drop is None else settings.max_drop
@@ -162,7 +162,7 @@ def quantise_bundle(
     units = tuple(without_int8(u, gone) for u in manifest.units)
     _remove({v.file for u in manifest.units for v in u.files} - {v.file for u in units for v in u.files}, bundle.path)
     remarks = [f"{k.unit} stays in {k.precision}: {k.reason}" for k in kept]
-    if len(gone) == len(units):
+    if len(gone) == len(manifest.filed):
         remarks.append("no unit is left in int8; give the gate more with --max-drop, or try another --int8-method")
     return Int8Result(msgspec.structs.replace(manifest, units=units, quantisation=record), tuple(remarks))
 
@@ -186,7 +186,7 @@ def with_int8(bundle: Bundle, contents: Mapping[str, bytes]) -> Bundle:
                 made.append(_write(bundle.path, unit, "int8-fp16", to_half(content, unit.name)))
         others = tuple(v for v in unit.variants if v.precision not in INT8)
         units.append(msgspec.structs.replace(unit, variants=(*others, *made)))
-    return Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, units=tuple(units)))
+    return Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, units=followed(units)))
 
 
 def _write(folder: Path, unit: Unit, precision: Precision, content: bytes) -> Variant:

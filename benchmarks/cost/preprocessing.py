@@ -5,6 +5,7 @@ All on one thread. Pillow and OpenCV (opencv-python-headless) are left out where
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -85,7 +86,7 @@ def ways(image: np.ndarray, config: Preprocessing) -> dict[str, Way]:
         bilinear = Image.Resampling.BILINEAR
         found["pillow"] = lambda: normalised(np.asarray(Image.fromarray(plain).resize(edge, bilinear)))
     try:
-        import cv2
+        cv2: Any = importlib.import_module("cv2")
     except ImportError:
         return found
     cv2.setNumThreads(1)

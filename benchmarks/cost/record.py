@@ -1,4 +1,4 @@
-"""How every benchmark here begins and ends: options, progress, and one JSON file of figures that says how it was made."""
+"""How every benchmark here begins and ends: options, progress, and one JSON file of figures and how they came."""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ def quantise_units(
         progress: called after each unit.
 
     Returns:
-        One for each unit, in the order of the manifest; a unit without weighted products is left out.
+        One for each unit, in the order of the manifest; a unit without weighted products is left out, and a fused
+        branch, which is in its segment's graph.
 
     Raises:
         DataError: an activation is not a number.
@@ -74,7 +75,7 @@ def quantise_units(
         if progress is not None:
             progress()
         for branch in units:
-            if branch.kind == "branch" and branch.layer == segment.layer:
+            if branch.kind == "branch" and branch.layer == segment.layer and branch.fused is None:
                 made = _quantise(bundle, branch, _batches(tokens), method)
                 if made is not None:
                     found[branch.name] = made

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from jetson.beside import beside
 from jetson.bundle import Bundle
 from jetson.errors import BadInput
 from jetson.manifest import Precision
@@ -94,6 +97,12 @@ def load_engines(
     from jetson.engines.onnxruntime import OnnxRuntimeEngines
 
     return OnnxRuntimeEngines(bundle, threads, chosen)
+
+
+def prepare_engine(name: str) -> None:
+    """Begin to import the engine's package in a thread beside this one; where it is missing, loading says so."""
+    if name == "onnxruntime":
+        beside(partial(importlib.import_module, name))
 
 
 def default_precisions(bundle: Bundle, name: str) -> tuple[Precision, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,7 +62,12 @@ class OnnxRuntimeEngines:
         self._outputs = [out for _, out in memory]
         self._sessions: list[Any] = []
         self._bindings: list[Any] = []
+        written = {u.name: out for u, out in zip(units, self._outputs, strict=True)}
         for unit, precision, (source, target) in zip(units, self.precisions, memory, strict=True):
+            if unit.fused is not None:
+                self._sessions.append(_Fused())
+                self._bindings.append(None)
+                continue
             try:
                 session = ort.InferenceSession(
                     str(bundle.file(unit, precision)),
@@ -69,11 +76,13 @@ class OnnxRuntimeEngines:
                     enable_fallback=0,  # would print on stdout and try the same again
                     disabled_optimizers=UNWANTED if precision in ("int8", "int8-fp16") else [],
                 )
-                _check_signature(session, unit)
+                _check_signature(session, unit, bundle.manifest.given(unit))
                 binding = session.io_binding()
+                fused = [(binding.bind_output, b.output, written[b.name]) for b in units if b.fused == unit.name]
                 for bind, tensor, array in (
                     (binding.bind_input, unit.input, source),
                     (binding.bind_output, unit.output, target),
+                    *fused,
                 ):
                     bind(tensor.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
             except EngineError:
@@ -82,6 +91,7 @@ class OnnxRuntimeEngines:
                 raise EngineError(f"unit {unit.name}: ONNX Runtime cannot load it: {first_line(error)}") from error
             self._sessions.append(session)
             self._bindings.append(binding)
+        _give_back()
 
     def run(self, unit: int) -> None:
         """Run a unit to its end; raises `EngineError` naming the unit when ONNX Runtime fails."""
@@ -112,12 +122,25 @@ class OnnxRuntimeEngines:
         self._sessions.clear()
 
 
+class _Fused:
+    """In the place of a session: the segment before has written the branch's answer."""
+
+    def run_with_iobinding(self, binding: None) -> None:
+        """Nothing is left to do."""
+
+
 def _import() -> Any:
     try:
         import onnxruntime
     except ImportError:
         raise missing_extra("onnxruntime", "host") from None
     return onnxruntime
+
+
+def _give_back() -> None:
+    """Return to the system what reading the graphs left free, a copy of the weights or so; glibc would keep it."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _prepare_environment(ort: Any, threads: int) -> bool:
@@ -189,15 +212,13 @@ def _view(block: npt.NDArray[np.uint8], tensor: Tensor) -> npt.NDArray[Any]:
     return block[: _size_bytes(tensor)].view(tensor.dtype).reshape(tensor.shape)
 
 
-def _check_signature(session: Any, unit: Unit) -> None:
+def _check_signature(session: Any, unit: Unit, outputs: Sequence[Tensor]) -> None:
     """The file must take and give what the manifest says, or the bound memory would be overrun."""
-    for kind, found, tensor in (
-        ("input", session.get_inputs(), unit.input),
-        ("output", session.get_outputs(), unit.output),
+    for kind, found, tensors in (
+        ("input", session.get_inputs(), (unit.input,)),
+        ("output", session.get_outputs(), outputs),
     ):
-        expected = [
-            (tensor.name, list(tensor.shape), {"float32": "float", "uint8": "uint8"}.get(tensor.dtype, "float16"))
-        ]
+        expected = [(t.name, list(t.shape), ORT_TYPES[t.dtype]) for t in tensors]
         given = [(f.name, list(f.shape), f.type.removeprefix("tensor(").removesuffix(")")) for f in found]
         if given != expected:
             raise EngineError(f"unit {unit.name}: its {kind} is {given}, the manifest says {expected}; build again")

@@ -13,6 +13,7 @@ from jetson.engines import load_engines
 from jetson.errors import BadInput
 from jetson.manifest import Precision
 from jetson.preprocessing import MAX_EDGE
+from jetson.profiling.call import call_ms
 from jetson.profiling.device import conditions, this_device
 from jetson.profiling.profile import ExitLatency, LatencyProfile, Sketch, UnitLatency
 from jetson.runtime import Runtime
@@ -123,6 +124,7 @@ def measure(
             ExitLatency(name=e.name, end_to_end_ms=Sketch.of(t)) for e, t in zip(manifest.exits, exits, strict=True)
         ),
         memory=engines.memory,
+        call_ms=call_ms(engines.info.name, lambda: engines.run(paths.segments[0])),
         start=before,
         end=conditions(),
     )

@@ -24,9 +24,9 @@ from jetson.profiling.memory import MemoryUse
 from jetson.record import Record
 
 FORMAT = "offramp-profile"
-VERSION = 3
-READABLE = (1, 2, 3)
-"""Version 1 knew one precision, the units' own; version 2 no power."""
+VERSION = 4
+READABLE = (1, 2, 3, 4)
+"""Version 1 knew one precision, the units' own; version 2 no power; version 3 no cost of a call."""
 LEVELS = (0.01, 0.02, 0.05, *(round(0.1 + 0.05 * i, 2) for i in range(17)), 0.95, 0.98, 0.99, 0.995, 0.999)
 """Probabilities at which a sketch keeps its quantiles: p1 .. p99.9."""
 LONGEST_MS = 1e9
@@ -126,6 +126,8 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
     """What the engines held; None where they do not tell."""
     power_w: float | None = None
     """Watts that the whole board draws on average while units run; None where that was not measured."""
+    call_ms: float | None = None
+    """What a call of the engine takes for a unit that computes nothing; None with a GPU, and where nobody measured."""
     start: Conditions
     end: Conditions
 
@@ -175,6 +177,8 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
             raise ProfileError(f"{file}: no units, no exits, or an impossible number of threads; measure again")
         if self.power_w is not None and not 0.0 < self.power_w <= MOST_W:
             raise ProfileError(f"{file}: a device does not draw {self.power_w!r} W; measure again")
+        if self.call_ms is not None and not 0.0 <= self.call_ms <= LONGEST_MS:
+            raise ProfileError(f"{file}: a call does not take {self.call_ms!r} ms; measure again")
         sketches = {"preprocess_ms": self.preprocess_ms}
         for name, unit in self.units.items():
             sketches |= {f"{name}.host_ms": unit.host_ms, f"{name}.end_to_end_ms": unit.end_to_end_ms}

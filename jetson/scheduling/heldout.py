@@ -33,7 +33,16 @@ class Walk:
     worth: Array
     """(n,): of the answer that counts in the end; 0 when none does."""
     compute_ms: Array
-    branches: npt.NDArray[np.int64]
+    ran: npt.NDArray[np.bool_]
+    """(n, exits): whether the branch ran."""
+    stages: npt.NDArray[np.int64]
+    """(n,): segments that ran."""
+
+    @property
+    def branches(self) -> npt.NDArray[np.int64]:
+        """(n,): how many branches ran."""
+        found: npt.NDArray[np.int64] = self.ran.sum(axis=1)
+        return found
 
     def value(self, table: Table) -> Array:
         """(n,): what the table was to maximise."""
@@ -121,7 +130,7 @@ def walk(
     told = budgets
     stage, hand = np.zeros(n, np.int64), np.full(n, -1)
     said, named = np.full(n, np.nan), np.full(n, -1, np.int64)
-    elapsed, branches = np.zeros(n), np.zeros(n, np.int64)
+    elapsed, ran = np.zeros(n), np.zeros((n, len(paths.branches)), np.bool_)
     counting = np.full(n, -1)
     live = np.arange(n)
     while len(live):
@@ -150,7 +159,7 @@ def walk(
             if samples.class_index is not None:
                 named[here] = samples.class_index[frames[here], exit_]
             hand[here] = exit_
-            branches[here] += 1
+            ran[here, exit_] = True
             ends = told if revised is None else np.where(revised.at_ms <= elapsed, revised.to_ms, budgets)
             in_time = here[elapsed[here] <= ends[here]]
             counting[in_time] = exit_
@@ -160,7 +169,7 @@ def walk(
     met = (elapsed <= told) if lost else counting >= 0
     final = np.where(met, hand if lost else counting, -1)
     got = np.where(final >= 0, worth[np.arange(n), np.maximum(final, 0)], 0.0)
-    return Walk(hand, met, got, elapsed, branches)
+    return Walk(hand, met, got, elapsed, ran, stage)
 
 
 def _said(

@@ -12,7 +12,7 @@ from jetson.scheduling.rules import ADVANCE, STOP
 __all__ = ["ADVANCE", "STOP", "EveryExit", "FrameEnd", "Policy", "State", "StaticExit", "Untimed"]
 
 
-@dataclass
+@dataclass(slots=True)
 class State:
     """What a policy sees at a boundary. The runtime reuses one object; a policy must not keep it."""
 

@@ -64,6 +64,11 @@ def rules_for(
     return Rules(kind=kind, **(found | others))
 
 
+def viewed(rules: Rules) -> Rules:
+    """The same rules, their arrays as views whose elements are plain Python numbers, quicker to read one by one."""
+    return Rules._make(v.data if isinstance(v, np.ndarray) else v for v in rules)
+
+
 def shortest_ms(paths: Paths, unit_ms: Sequence[float]) -> float:
     """What the units on the way to the quickest exit take together."""
     ways = zip(paths.stages, paths.branches, strict=True)
@@ -86,14 +91,24 @@ class Ruled:
         self.paths = Paths.of(manifest)
         self.rules = rules
         self.memory = blank()
+        self._memory: Any = self.memory.data
         self.memory[TAU] = rules.least_tau
         on_gpu = [profile.units[u.name].gpu_ms for u in manifest.units]
         self._gpu_ms = [s.median if s is not None else 0.0 for s in on_gpu]
 
     @property
+    def rules(self) -> Rules:
+        """To decide by."""
+        return self._stated
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._stated, self._viewed = rules, viewed(rules)
+
+    @property
     def slowdown(self) -> float:
         """The filter's present estimate."""
-        return math.exp(log_slowdown(self.memory))
+        return math.exp(log_slowdown(self._memory))
 
     @property
     def notice(self) -> str | None:
@@ -108,12 +123,14 @@ class Ruled:
 
     def begin(self, gap_ms: float) -> None:
         """A frame begins, so long after the last answer."""
-        learning.begin_frame(self.rules, self.memory, gap_ms)
+        learning.begin_frame(self._viewed, self._memory, gap_ms)
 
     def decide(self, state: State) -> int:
         """An action for this boundary, in a few microseconds."""
         s = state
-        return action_for(self.rules, self.memory, s.stage, s.answered, s.said, s.remaining_ms, s.elapsed_ms, s.known)
+        return action_for(
+            self._viewed, self._memory, s.stage, s.answered, s.said, s.remaining_ms, s.elapsed_ms, s.known
+        )
 
     def commit(self, state: State) -> int | None:
         """Never: what comes next is decided at every boundary."""
@@ -122,9 +139,9 @@ class Ruled:
     def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
         """Feed the slowdown filter, with the time the host saw where it saw one."""
         if elapsed_ms is not None:
-            learning.observe(self.rules, self.memory, unit, elapsed_ms)
+            learning.observe(self._viewed, self._memory, unit, elapsed_ms)
         elif gpu_ms is not None:
-            observe_unit(self.memory, gpu_ms, self._gpu_ms[unit], self.rules.variance[unit])
+            observe_unit(self._memory, gpu_ms, self._gpu_ms[unit], self._viewed.variance[unit])
 
     def finish(self, end: FrameEnd) -> None:
         """Learn from a frame what the rule has a use for."""

@@ -1,7 +1,8 @@
 """The rules by which policies decide: functions over numbers and arrays, the same on a device and in a simulation.
 
 `action_for` knows every policy by a number, `Rules.kind`, so that a simulation can compile all of them as one. Nothing
-here allocates, and a decision takes a few microseconds in plain Python.
+here allocates, and a decision takes a few microseconds in plain Python. Arrays are read element by element: `viewed`
+ones, of `jetson.scheduling.ruled`, do as well.
 """
 
 from __future__ import annotations
@@ -142,8 +143,7 @@ def plan(
     """The planner's rule: look the action up, at the time as it would be on the device as profiled."""
     bucket = 0
     if answered >= 0:
-        edges = rules.edges[answered]
-        while bucket < edges.shape[0] and said >= edges[bucket]:
+        while bucket < rules.edges.shape[1] and said >= rules.edges[answered, bucket]:
             bucket += 1
     column = column_of(rules, memory, stage, remaining_ms, elapsed_ms, known)
     if not known:
@@ -201,20 +201,20 @@ def fitting(rules: Rules, stage: int, answered: int, allowed_ms: float, first: b
         allowed_ms: time left, as profiled.
         first: whether a limit that is infinite is like any other; else it means the exit that lies deepest.
     """
-    ranked, needed = rules.ranked, rules.needed_ms[stage]
+    ranked, needed = rules.ranked, rules.needed_ms
     if allowed_ms == math.inf and not first:
         return int(rules.stages.shape[0]) - 1
     for i in range(ranked.shape[0]):
         exit_ = ranked[i]
         if exit_ == answered:
             return answered
-        if needed[exit_] <= allowed_ms:
+        if needed[stage, exit_] <= allowed_ms:
             return int(exit_)
     if answered >= 0:
         return answered
     best = 0
     for i in range(ranked.shape[0]):
-        if needed[ranked[i]] < needed[ranked[best]]:
+        if needed[stage, ranked[i]] < needed[stage, ranked[best]]:
             best = i
     return int(ranked[best])
 
@@ -281,7 +281,7 @@ def alert_target(rules: Rules, memory: npt.NDArray[np.float64], remaining_ms: fl
     best, found = 0, -math.inf
     spread = math.sqrt(max(memory[KALMAN + 1], 1e-12))
     for exit_ in range(rules.stages.shape[0]):
-        allowed = remaining_ms / rules.needed_ms[0, exit_]
+        allowed = remaining_ms / max(rules.needed_ms[0, exit_], 1e-12)
         chance = 0.5 * math.erfc((memory[KALMAN] - allowed) / (spread * math.sqrt(2.0)))
         # Of exits without a chance the quickest is taken: they differ by what they need only.
         value = rules.quality[exit_] * chance - 1e-9 * rules.needed_ms[0, exit_]

@@ -167,3 +167,18 @@ def test_a_loss_of_just_what_is_allowed_is_allowed(tmp_path, lost, kept):
     gate = Gate(about, targets, 0.01, lambda p, k: (spoilt if "int8" in p else clean)[:k])
     assert len(gate.hold(["int8", "int8"], clean)[2]) >= kept
     assert bool(gate.hold(["int8", "int8"], clean)[2]) == bool(kept)
+
+
+def test_a_segment_goes_back_with_the_branches_that_are_fused_into_it(tmp_path):
+    about = manifest(tmp_path, ("int8",))
+    fused = {"branch-2-mlp": "segment-1", "head": "segment-3"}
+    about = msgspec.structs.replace(
+        about, units=tuple(msgspec.structs.replace(u, fused=fused.get(u.name)) for u in about.units)
+    )
+    units = Units(about, {"segment-3": 5.0})
+    chosen, _, kept = units.hold("int8", 0.02)
+    assert [k.unit for k in kept] == ["segment-3"]
+    ran_in = dict(zip(names(about), chosen, strict=True))
+    assert ran_in["head"] == ran_in["segment-3"] == "fp32" and ran_in["segment-1"] == "int8"
+    together = [dict(zip(names(about), asked, strict=True)) for asked, _ in units.calls]
+    assert all(a["branch-2-mlp"] == a["segment-1"] and a["head"] == a["segment-3"] for a in together)

@@ -29,6 +29,7 @@ def make(bundles, monkeypatch):
         engines = FakeEngines(bundle, clock, profile)
         monkeypatch.setattr("jetson.runtime.clock", clock)
         monkeypatch.setattr("jetson.walk.clock", clock)
+        monkeypatch.setattr("jetson.streams.clock", clock)
         monkeypatch.setattr("jetson.scheduling.budget.clock", clock)
         chosen = policy(bundle.manifest, profile) if policy is Replan else policy(Paths.of(bundle.manifest))
         made = Runtime(bundle, engines, chosen, timed=policy is Replan)

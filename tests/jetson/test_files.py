@@ -10,7 +10,7 @@ import pytest
 
 from jetson import files
 from jetson.errors import StorageError
-from jetson.files import check_writable, new_folder, sha256_file, write_file
+from jetson.files import check_writable, new_folder, sha256_file, sha256_files, write_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -254,6 +254,17 @@ def test_a_hash_is_of_the_whole_content(tmp_path, monkeypatch):
     assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     with pytest.raises(StorageError, match="cannot read"):
         sha256_file(tmp_path / "missing")
+
+
+def test_hashes_of_many_files_come_in_their_order(tmp_path):
+    paths = [tmp_path / str(n) for n in range(9)]
+    for path in paths:
+        path.write_text(path.name)
+    assert sha256_files([*paths, paths[0]]) == [*map(sha256_file, paths), sha256_file(paths[0])]
+    assert sha256_files([]) == []
+    paths[7].unlink()
+    with pytest.raises(StorageError, match=r"cannot read .*7"):
+        sha256_files(paths)
 
 
 def test_what_cannot_be_written_is_known_before_the_work(tmp_path):

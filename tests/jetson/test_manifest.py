@@ -61,7 +61,7 @@ def test_a_manifest_survives_the_way_to_disk_and_back(content):
         (b'{"format": "offramp-bundle"}', "format version None is not one"),
         (b'{"format": "offramp-bundle", "version": 0}', "format version 0 is not one"),
         (b'{"format": "offramp-bundle", "version": "2"}', "format version '2' is not one"),
-        (b'{"format": "offramp-bundle", "version": 5}', "format version 5 is newer .* upgrade"),
+        (b'{"format": "offramp-bundle", "version": 6}', "format version 6 is newer .* upgrade"),
         (b'{"format": "offramp-bundle", "version": 123456789012345678901234567890}', "is newer"),
         (b'{"format": "offramp-bundle", "version": true}', "Expected `int`, got `bool`|missing required"),
     ],
@@ -71,8 +71,8 @@ def test_what_is_no_manifest_is_one_line(content, says):
 
 
 def test_a_newer_version_is_refused_before_its_keys_are_looked_at(content):
-    data = json.loads(content) | {"version": 5, "energy": 1}
-    refuses(json.dumps(data).encode(), "format version 5 is newer than this Offramp reads")
+    data = json.loads(content) | {"version": 6, "energy": 1}
+    refuses(json.dumps(data).encode(), "format version 6 is newer than this Offramp reads")
 
 
 @pytest.mark.parametrize(

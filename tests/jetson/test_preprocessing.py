@@ -7,7 +7,8 @@ from PIL import Image
 from jetson import preprocessing
 from jetson.errors import FrameError
 from jetson.manifest import Preprocessing
-from jetson.preprocessing import MAX_SIZES, Preprocessor
+from jetson.preprocessing import Preprocessor
+from jetson.resize import MAX_SIZES, taps_of
 
 RNG = np.random.default_rng(0)
 
@@ -157,12 +158,11 @@ def test_ever_new_sizes_do_not_fill_the_memory():
     prepare = make()
     for width in range(30, 30 + 3 * MAX_SIZES):
         prepare(np.zeros((5, width, 3), np.uint8))
-    assert len(prepare._taps) <= MAX_SIZES
+    assert len(prepare._resize._plans) <= MAX_SIZES
 
 
 def test_the_weights_of_every_pixel_sum_to_one():
-    prepare = make()
     for source in (1, 2, 15, 16, 17, 31, 33, 1000, preprocessing.MAX_EDGE):
-        index, weights = prepare._taps_for(source, 16)
+        index, weights = taps_of(source, 16)
         assert weights.sum(axis=1) == pytest.approx(np.ones(16), abs=1e-5)
         assert index.min() >= 0 and index.max() < source and (weights >= 0).all()

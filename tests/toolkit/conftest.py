@@ -50,7 +50,7 @@ def exporter(built, monkeypatch):
         def __init__(self):
             self.asked, self.spoil = [], {}
 
-        def __call__(self, module, example, name, source, target):
+        def __call__(self, module, example, name, source, target, **_):
             self.asked.append(name)
             unit = bundle.manifest.unit(name)
             content = bundle.file(unit).read_bytes()

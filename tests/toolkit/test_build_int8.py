@@ -45,7 +45,7 @@ def made(tmp_path_factory, quick_exports):
 def place(made, tmp_path, monkeypatch, no_preflight):
     """A function that copies one of the bundles to where nothing else may appear. Nothing may be exported again."""
 
-    def export(*_args):
+    def export(*_args, **_options):
         raise AssertionError("exported again")
 
     monkeypatch.setattr("toolkit.export.onnx.export_module", export)

@@ -13,6 +13,7 @@ from toolkit.cli.console import out as stdout
 from toolkit.cli.console import print_json, progress_bars, say
 from toolkit.cli.int8 import int8_options
 from toolkit.cli.options import JSON, Precisions
+from toolkit.cuts import CutSettings
 from toolkit.quantise import Int8Settings
 
 
@@ -29,6 +30,21 @@ from toolkit.quantise import Int8Settings
     help="Precisions to make the units in, beside fp32 [default: fp16, where it stays close to PyTorch].",
 )
 @int8_options
+@click.option("--exits", help="Early exits to build, LAYER:BRANCH,... [default: all of the checkpoint's].")
+@click.option(
+    "--cuts",
+    default="auto",
+    show_default=True,
+    help="Where to cut: auto (after layers with an exit), all, or layers, e.g. 2,4.",
+)
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="Of the bundle at --out with its branches apart: fuse those whose boundary costs more than skipping saves.",
+)
+@click.option(
+    "--fuse", help="Exits whose branch is fused into its segment, LAYER:BRANCH,... or none; overrides --profile."
+)
 @JSON
 def command(
     checkpoint: Path,
@@ -38,11 +54,16 @@ def command(
     quality_frames: int,
     precisions: tuple[Precision, ...] | None,
     int8: Int8Settings | None,
+    exits: str | None,
+    cuts: str,
+    profile: Path | None,
+    fuse: str | None,
     as_json: bool,
 ) -> None:
     """Make a bundle of CHECKPOINT: cut it at its exits, export every unit, check each against PyTorch.
 
-    A second build of the same input does no work; after a change only the units that changed are exported again.
+    Layers without an exit are merged with those behind them. A second build of the same input does no work; after a
+    change only the units that changed are exported again.
     """
     from toolkit.build import BuildSettings, build
     from toolkit.cli.info import describe, show, trtexec_lines
@@ -55,6 +76,7 @@ def command(
         quality_frames=quality_frames,
         precisions=precisions,
         int8=int8,
+        cut=CutSettings(exits, cuts, profile, fuse),
         command=shlex.join(["offramp", *sys.argv[1:]]).encode(errors="replace").decode(),
     )
     with progress_bars() as step:

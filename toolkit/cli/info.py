@@ -13,6 +13,7 @@ from jetson.bundle import Bundle
 from jetson.manifest import Exit, Manifest, Precision, Quality, Unit
 from toolkit.cli.console import out, print_json, print_table
 from toolkit.cli.options import BUNDLE, JSON
+from toolkit.cuts import told
 
 TEST = "test"
 ABSENT = "n/a"
@@ -31,6 +32,9 @@ def command(bundle: Path, trtexec: bool, as_json: bool) -> None:
         out.print("\n".join(trtexec_lines(opened)), markup=False)
     else:
         show(opened)
+        cutting = opened.manifest.cutting
+        if cutting is not None:
+            out.print("\n".join(told(cutting, [s.layer for s in opened.manifest.segments])), markup=False)
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -88,6 +92,8 @@ def show(bundle: Bundle) -> None:
 
 
 def _size(unit: Unit, precision: Precision) -> str:
+    if unit.fused is not None:
+        return "fused"
     found = next((v for v in unit.files if v.precision == precision), None)
     return f"{found.size_bytes / 1e3:.0f}" if found else ABSENT
 
@@ -144,7 +150,8 @@ def trtexec_lines(bundle: Bundle) -> list[str]:
     from jetson.engines.tensorrt.trtexec import trtexec_line
 
     precisions = default_precisions(bundle, "tensorrt")
-    return [trtexec_line(bundle, u, p) for u, p in zip(bundle.manifest.units, precisions, strict=True)]
+    units = zip(bundle.manifest.units, precisions, strict=True)
+    return [trtexec_line(bundle, u, p) for u, p in units if u.fused is None]
 
 
 def _tolerances(manifest: Manifest) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
@@ -15,7 +16,7 @@ from jetson.manifest import Tensor as TensorRecord
 from toolkit.export import half
 from toolkit.export.onnx import OPSET, REVISION
 from toolkit.models.config import HEAD
-from toolkit.models.multi_exit import MultiExitModel
+from toolkit.models.multi_exit import MultiExitModel, Segment
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,15 @@ class UnitPlan:
     input: TensorRecord
     output: TensorRecord
     source: str
+    fused: str | None = None
+    """Of a branch: the segment whose graph it is part of; then it has no graph of its own."""
+    further: tuple[UnitPlan, ...] = ()
+    """Of a segment: the branches that are fused into it."""
+
+    @property
+    def graph(self) -> nn.Module:
+        """What is exported: the module, and with it the branches that are fused into it."""
+        return Fused(self.module, [b.module for b in self.further]) if self.further else self.module
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,28 @@ class ExitPlan:
     units: tuple[str, ...]
 
 
-def cut(model: MultiExitModel) -> tuple[list[UnitPlan], list[ExitPlan]]:
+class Fused(nn.Module):
+    """A segment and branches that read its tokens, as one module."""
+
+    def __init__(self, segment: nn.Module, branches: list[nn.Module]) -> None:
+        super().__init__()
+        self.segment, self.branches = segment, nn.ModuleList(branches)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Pixels or tokens to tokens (batch, n, width) and each branch's answer (batch, outputs)."""
+        tokens = self.segment(inputs)
+        return (tokens, *(branch(tokens) for branch in self.branches))
+
+
+def cut(
+    model: MultiExitModel, layers: Collection[int] = (), fused: Collection[str] = ()
+) -> tuple[list[UnitPlan], list[ExitPlan]]:
     """Cut a model at its exits.
+
+    Args:
+        model: to cut.
+        layers: further layers to cut after.
+        fused: names of exits whose branch becomes part of the segment before it.
 
     Returns:
         The units in running order (a segment, then the branches behind it, then the next segment) and the exits.
@@ -53,25 +83,39 @@ def cut(model: MultiExitModel) -> tuple[list[UnitPlan], list[ExitPlan]]:
     backbone = model.backbone
     pixels = torch.randn(1, backbone.channels, *backbone.image_size)
     tokens = torch.randn(1, backbone.tokens.count, backbone.tokens.width)
-    names = {layer: f"segment-{i}" for i, layer in enumerate(model.cuts, start=1)}
+    ends = sorted({*model.cuts, *layers})
+    names = {layer: f"segment-{i}" for i, layer in enumerate(ends, start=1)}
     units: list[UnitPlan] = []
     exits: list[ExitPlan] = []
     settings = msgspec.json.encode(model.config.backbone.transformers, order="sorted").decode()
-    for segment in model.segments():
-        example, source = (pixels, "pixels") if segment.first == 0 else (tokens, "tokens_in")
-        shape = f"layers {segment.first + 1}..{segment.last} of {settings}"
-        units.append(_plan(names[segment.last], "segment", segment.last, segment, example, source, "tokens_out", shape))
+    for first, last in zip((0, *ends[:-1]), ends, strict=True):
+        example, source = (pixels, "pixels") if first == 0 else (tokens, "tokens_in")
+        shape = f"layers {first + 1}..{last} of {settings}"
+        module = Segment(backbone, first, last)
+        segment = _plan(names[last], "segment", last, module, example, source, "tokens_out", shape)
+        branches: list[UnitPlan] = []
         for index, exit_ in enumerate(model.exits):
-            if exit_.layer != segment.last:
+            if exit_.layer != last:
                 continue
-            branch = model.branch(index)
             head = exit_.architecture == HEAD
             name = HEAD if head else f"branch-{exit_.layer}-{exit_.architecture}"
             shape = settings if head else msgspec.json.encode(exit_).decode()
-            units.append(_plan(name, "branch", exit_.layer, branch, tokens, "tokens_in", "output", shape))
-            path = tuple(names[layer] for layer in model.cuts if layer <= exit_.layer)
-            exits.append(ExitPlan(exit_.name, exit_.layer, exit_.architecture, (*path, name)))
+            inside = exit_.name in fused
+            answer = f"{name}-output" if inside else "output"
+            branch = _plan(name, "branch", last, model.branch(index), tokens, "tokens_in", answer, shape)
+            branches.append(replace(branch, fused=segment.name) if inside else branch)
+            path = tuple(names[layer] for layer in ends if layer <= last)
+            exits.append(ExitPlan(exit_.name, last, exit_.architecture, (*path, name)))
+        units += [together(segment, [b for b in branches if b.fused is not None]), *branches]
     return units, exits
+
+
+def together(segment: UnitPlan, branches: list[UnitPlan]) -> UnitPlan:
+    """A segment with branches fused into it, which may be none."""
+    if not branches:
+        return segment
+    sources = " ".join([segment.source, *(f"{b.name} {b.source}" for b in branches)])
+    return replace(segment, further=tuple(branches), source=hashlib.sha256(sources.encode()).hexdigest())
 
 
 def _plan(

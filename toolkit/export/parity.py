@@ -82,12 +82,13 @@ def check_parity(
 def _references(
     model: MultiExitModel, bundle: Bundle, preprocessor: Preprocessor, frames: Sequence[np.ndarray]
 ) -> list[Reference]:
-    pixels = np.stack([preprocessor(frame) for frame in frames])
-    little = len(frames) * sum(u.flops for u in bundle.manifest.units) < LITTLE_FLOPS
-    with torch.inference_mode(), _torch_threads(1 if little else torch.get_num_threads()):
-        tokens = model.tokens(torch.from_numpy(pixels))
-        answers = [a.numpy() for a in model.answers(tokens)]
     manifest = bundle.manifest
+    pixels = np.stack([preprocessor(frame) for frame in frames])
+    little = len(frames) * sum(u.flops for u in manifest.units) < LITTLE_FLOPS
+    with torch.inference_mode(), _torch_threads(1 if little else torch.get_num_threads()):
+        layers = [s.layer for s in manifest.segments]
+        tokens = model.tokens(torch.from_numpy(pixels), layers)
+        answers = [a.numpy() for a in model.answers([tokens[layers.index(layer)] for layer in model.cuts])]
     outputs = {e.units[-1]: a for e, a in zip(manifest.exits, answers, strict=True)}
     outputs |= {s.name: t.numpy() for s, t in zip(manifest.segments, tokens, strict=True)}
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +14,7 @@ from jetson.files import sha256_file, storage, write_file
 from jetson.manifest import Precision, Unit, Variant
 
 if TYPE_CHECKING:
+    from toolkit.export.alike import Alike
     from toolkit.export.cut import UnitPlan
 
 UNITS = "units"
@@ -37,17 +38,25 @@ def write_units(
     Returns:
         The units, and the names of those whose export was taken over.
     """
-    kept = {u.source: u for u in old.manifest.units} if old is not None else {}
+    from toolkit.export.alike import Alike
+
+    kept = {u.source: u for u in old.manifest.filed} if old is not None else {}
+    alike = Alike()
     done = begin("export", len(plans))
     units: list[Unit] = []
     reused: list[str] = []
     for plan in plans:
+        if plan.fused is not None:
+            units.append(_inside(plan, units))
+            reused += [plan.name] if plan.fused in reused else []
+            done()
+            continue
         before = kept.get(plan.source)
         if before is not None and old is not None:
             unit = _take_over(plan, before, old, folder)
             reused.append(plan.name)
         else:
-            unit = _export(plan, folder)
+            unit = _export(plan, folder, alike)
         variants = tuple(_variant(unit, p, before, old, folder) for p in precisions if p != unit.precision)
         units.append(msgspec.structs.replace(unit, variants=variants))
         done()
@@ -58,20 +67,48 @@ def without(units: Sequence[Unit], precision: Precision, folder: Path) -> tuple[
     """The units without one of their precisions; its files are removed from the folder."""
     found = []
     for unit in units:
-        with storage(folder):
-            (folder / unit.at(precision).file).unlink()
+        if unit.fused is None:
+            with storage(folder):
+                (folder / unit.at(precision).file).unlink()
         variants = tuple(v for v in unit.variants if v.precision != precision)
         found.append(msgspec.structs.replace(unit, variants=variants))
     return tuple(found)
 
 
-def _export(plan: UnitPlan, folder: Path) -> Unit:
+def followed(units: Sequence[Unit]) -> tuple[Unit, ...]:
+    """The units, with fused branches in the files that their segments have now."""
+    segments = {u.name: u for u in units}
+    return tuple(u if u.fused is None else _in_files_of(u, segments[u.fused]) for u in units)
+
+
+def _in_files_of(branch: Unit, segment: Unit) -> Unit:
+    return msgspec.structs.replace(
+        branch,
+        file=segment.file,
+        sha256=segment.sha256,
+        size_bytes=segment.size_bytes,
+        precision=segment.precision,
+        variants=segment.variants,
+        dynamic_batch=segment.dynamic_batch,
+    )
+
+
+def _export(plan: UnitPlan, folder: Path, alike: Alike) -> Unit:
     from toolkit.export.onnx import export_module
 
     file = folder / UNITS / f"{plan.name}.onnx"
-    exported = export_module(plan.module, plan.example, plan.name, plan.input.name, plan.output.name)
+    further = [b.output.name for b in plan.further]
+    ends = (plan.input.name, plan.output.name)
+    exported = export_module(plan.graph, plan.example, plan.name, *ends, further=further, alike=alike)
     write_file(file, exported.content)
     return _describe(plan, file, exported.dynamic_batch)
+
+
+def _inside(plan: UnitPlan, units: Sequence[Unit]) -> Unit:
+    """A fused branch, in the files of its segment."""
+    segment = next(u for u in units if u.name == plan.fused)
+    found = _unit(plan, file="", sha256="", size_bytes=0, dynamic_batch=False)
+    return _in_files_of(found, segment)
 
 
 def _take_over(plan: UnitPlan, before: Unit, old: Bundle, folder: Path) -> Unit:
@@ -81,21 +118,29 @@ def _take_over(plan: UnitPlan, before: Unit, old: Bundle, folder: Path) -> Unit:
 
 
 def _describe(plan: UnitPlan, file: Path, dynamic_batch: bool) -> Unit:
+    return _unit(
+        plan,
+        file=f"{UNITS}/{file.name}",
+        sha256=sha256_file(file),
+        size_bytes=file.stat().st_size,
+        dynamic_batch=dynamic_batch,
+    )
+
+
+def _unit(plan: UnitPlan, **stored: Any) -> Unit:
     from toolkit.models.count import flops, parameters
 
     return Unit(
         name=plan.name,
         kind=plan.kind,
         layer=plan.layer,
-        file=f"{UNITS}/{file.name}",
-        sha256=sha256_file(file),
-        size_bytes=file.stat().st_size,
         input=plan.input,
         output=plan.output,
         parameters=parameters(plan.module),
         flops=flops(plan.module, plan.example),
         source=plan.source,
-        dynamic_batch=dynamic_batch,
+        fused=plan.fused,
+        **stored,
     )
 
 

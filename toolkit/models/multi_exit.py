@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
+import msgspec
 from torch import Tensor, nn
 
 from jetson.errors import ModelError
@@ -62,17 +65,25 @@ class MultiExitModel(nn.Module):
         """Layers after which the backbone is cut, the depth included."""
         return tuple(sorted({e.layer for e in self.exits}))
 
+    def only(self, early: Sequence[int]) -> MultiExitModel:
+        """The same model with some of its early exits (by index) alone; shares all weights."""
+        config = msgspec.structs.replace(self.config, exits=tuple(self.config.exits[i] for i in early))
+        found = MultiExitModel(config, self.backbone)
+        found.branches = nn.ModuleList(self.branches[i] for i in early)
+        return found.train(self.training)
+
     def segments(self) -> list[Segment]:
         """The backbone cut at its exits, first to last."""
         return [Segment(self.backbone, a, b) for a, b in zip((0, *self.cuts[:-1]), self.cuts, strict=True)]
 
-    def tokens(self, pixels: Tensor) -> list[Tensor]:
-        """The token sequence at each cut, (batch, n, width) each, from one pass over the backbone."""
+    def tokens(self, pixels: Tensor, layers: Collection[int] | None = None) -> list[Tensor]:
+        """The token sequence after each cut, or each of these layers, (batch, n, width) each, from one pass."""
+        wanted = self.cuts if layers is None else layers
         found: list[Tensor] = []
         tokens = self.backbone.stem(pixels)
         for depth, layer in enumerate(self.backbone.layers, start=1):
             tokens = layer(tokens)
-            if depth in self.cuts:
+            if depth in wanted:
                 found.append(tokens)
         return found
 

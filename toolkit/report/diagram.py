@@ -66,6 +66,7 @@ def _branch(root: ET.Element, run: Run, exit_: Exit, box: Box, scale: float) -> 
     measured = run.profile.units[unit.name]
     median = measured.host_ms.median
     told = f"exit {exit_.name}, {exit_.architecture} after layer {exit_.layer} ({unit.name}, {measured.precision})"
+    told += f", fused into {unit.fused}" if unit.fused is not None else ""
     block = _block(root, box, "branch", told, style.colour)
     mark = {"d": style.path, "transform": f"translate({px(box.x + PADDING)} {px(box.y + 10)})"}
     ET.SubElement(block, "path", mark | {"style": f"fill:{style.colour}"})

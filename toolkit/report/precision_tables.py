@@ -48,6 +48,8 @@ def sizes_table(run: Run) -> Table | None:
 
 
 def _size(unit: Unit, precision: Precision, kept: set[str]) -> Cell:
+    if unit.fused is not None:
+        return Cell("fused", f"into {unit.fused}")
     found = next((v for v in unit.files if v.precision == precision), None)
     if found is None:
         return Cell(NA, "kept out" if unit.name in kept and precision.startswith("int8") else "")
@@ -64,7 +66,8 @@ def _nearest(manifest: Manifest, precision: Precision) -> tuple[Precision, ...] 
 def _sum(manifest: Manifest, precisions: tuple[Precision, ...] | list[Precision] | None) -> str:
     if precisions is None:
         return NA
-    return quantity(sum(u.at(p).size_bytes for u, p in zip(manifest.units, precisions, strict=True)), "B")
+    files = (u.at(p) for u, p in zip(manifest.units, precisions, strict=True) if u.fused is None)
+    return quantity(sum(file.size_bytes for file in files), "B")
 
 
 def kept_table(run: Run) -> Table | None:

@@ -147,7 +147,7 @@ def units_table(run: Run) -> Table:
             Cell("×".join(map(str, u.output.shape)), numeric=False),
             Cell(short(v.sha256), full=v.sha256, numeric=False),
         )
-        for u in run.manifest.units
+        for u in run.manifest.filed
         for v in u.files
     )
     names = ("Unit", "Precision", "Size", "Input", "Output", "SHA-256")

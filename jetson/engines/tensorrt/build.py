@@ -94,6 +94,7 @@ def source_of(bundle: Bundle, unit: Unit, precision: Precision) -> Source:
         input=unit.input.name,
         shape=unit.input.shape,
         output=unit.output.name,
+        further=tuple(t.name for t in bundle.manifest.given(unit)[1:]),
     )
 
 
@@ -104,7 +105,7 @@ def plan(
 
     Args:
         bundle: opened and verified.
-        precisions: those each unit is wanted in, in the order of the units.
+        precisions: those each unit is wanted in, in the order of the units; a fused branch is in its segment's engine.
         target: what for.
         options: how.
         api: which TensorRT.
@@ -115,6 +116,8 @@ def plan(
     """
     tasks = []
     for unit, wanted in zip(bundle.manifest.units, precisions, strict=True):
+        if unit.fused is not None:
+            continue
         if options.max_batch > 1 and not unit.dynamic_batch:
             raise BadInput(
                 f"unit {unit.name} takes one frame at a time, so --max-batch {options.max_batch} cannot be had; build "

@@ -108,24 +108,26 @@ class TensorRTEngines:
     def run_path(self, units: Sequence[int]) -> None:
         """Run units one after another and wait once, at the end; raises `PathError` when one fails."""
         self._check_usable()
-        if not units:
+        own = [u for u in units if self._units[u].fused is None]
+        self._ms.update((u, 0.0) for u in units if self._units[u].fused is not None)
+        if not own:
             return
         forget(self._log)
         enqueued = 0
         try:
             self._cuda.enter()
-            while len(self._marks) <= len(units):
+            while len(self._marks) <= len(own):
                 self._marks.append(self._cuda.event())
             self._marks[0].record()
-            for unit, mark in zip(units, self._marks[1:], strict=False):
+            for unit, mark in zip(own, self._marks[1:], strict=False):
                 self._launch(unit)
                 mark.record()
                 enqueued += 1
             self._marks[enqueued].wait()
-            for place, unit in enumerate(units):
+            for place, unit in enumerate(own):
                 self._ms[unit] = self._marks[place + 1].since_ms(self._marks[place])
         except EngineError as error:
-            raise self._failure(units, enqueued, error) from error
+            raise self._failure(units, own, enqueued, error) from error
         except BaseException:  # an interrupt must not leave a copy of the input pending
             with contextlib.suppress(CudaError):
                 self._cuda.synchronize()
@@ -173,11 +175,16 @@ class TensorRTEngines:
         self._stack.callback(self._engines.clear)
         shares: list[UnitMemory] = []
         for unit, precision in zip(self._units, self.precisions, strict=True):
+            if unit.fused is not None:
+                self._engines.append(None)
+                shares.append(UnitMemory(unit=unit.name, engine=0, scratch=0, output=size_bytes(unit.output)))
+                continue
             sha256 = unit.at(precision).sha256
             entry = cache.engine_for(unit.name, sha256, precision, api.package, api.version, target, bundle.path)
             plan = cache.read(entry, bundle.path)
             mend = rebuild(precision, entry.fingerprint.key.target, bundle.path) + " --force"
-            engine = load_engine(api, self._runtime, self._log, plan, unit, mend)
+            further = bundle.manifest.given(unit)[1:]
+            engine = load_engine(api, self._runtime, self._log, plan, unit, mend, further)
             self._engines.append(engine)
             shares.append(
                 UnitMemory(
@@ -195,10 +202,12 @@ class TensorRTEngines:
             raise EngineError(f"the GPU has no room for {room}: {error}") from error
         self.input = layout.input
         self._stack.callback(self._contexts.clear)
-        for engine, unit, source, target_ in zip(
-            self._engines, self._units, layout.sources, layout.targets, strict=True
-        ):
-            self._contexts.append(make_context(api, engine, self._log, unit, source, target_, layout))
+        for index, (engine, unit) in enumerate(zip(self._engines, self._units, strict=True)):
+            if engine is None:
+                self._contexts.append(None)
+                continue
+            targets = {self._units[i].output.name: layout.targets[i] for i in layout.written[index]}
+            self._contexts.append(make_context(api, engine, self._log, unit, layout.sources[index], targets, layout))
         self.memory = MemoryUse(
             units=tuple(shares),
             scratch=layout.scratch_bytes,
@@ -223,6 +232,7 @@ class TensorRTEngines:
                 capturable=functools.partial(self._capturable, api, unit),
             )
             for unit in in_order(self._units)
+            if self._units[unit].fused is None
         ]
         self._graphs = record_graphs(self._cuda, self._layout, steps, self._remark, self._stack)
 
@@ -256,9 +266,17 @@ class TensorRTEngines:
             raise EngineError(f"unit {self._units[unit].name} failed in TensorRT: {said(self._log, reason)}")
         self._layout.copy_out(unit)
 
-    def _failure(self, units: Sequence[int], enqueued: int, error: EngineError) -> PathError:
-        """What to raise when a path failed, once what it had put into the stream has ended."""
-        names = [self._units[u].name for u in units[: enqueued + 1]]
+    def _failure(self, units: Sequence[int], own: Sequence[int], enqueued: int, error: EngineError) -> PathError:
+        """What to raise when a path failed, once what it had put into the stream has ended.
+
+        Args:
+            units: the path.
+            own: of these, the units that have an engine.
+            enqueued: how many of those were put into the stream.
+            error: what happened.
+        """
+        names = [self._units[u].name for u in own[: enqueued + 1]]
+        finished = units.index(own[len(names) - 1])
         try:
             self._cuda.synchronize()
         except CudaError as lost:
@@ -267,8 +285,8 @@ class TensorRTEngines:
             self._gone = f"{who} failed on the GPU: {lost}; {RESTART}"
             return PathError(self._gone, 0)
         if isinstance(error, CudaError):
-            return PathError(f"unit {names[-1]} failed on the GPU: {error}", len(names) - 1)
-        return PathError(str(error), len(names) - 1)
+            return PathError(f"unit {names[-1]} failed on the GPU: {error}", finished)
+        return PathError(str(error), finished)
 
     def _check_usable(self) -> None:
         if self._gone is not None:

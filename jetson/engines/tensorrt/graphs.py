@@ -84,7 +84,7 @@ def record_graphs(
                 wrong = f"replaying failed: {error}"
         plain = _outcome(cuda, layout, step, step.enqueue)
         if replay is not None:
-            wrong = _difference(plain, replay, step.precision)
+            wrong = _worst(plain, replay, step.precision)
         if wrong is not None:
             remark(f"unit {step.name} runs without a CUDA graph: {wrong}")
             graphs.pop(step.unit).free()
@@ -100,10 +100,19 @@ def _run(cuda: Cuda, step: Step, enqueue: Callable[[], None]) -> None:
         raise EngineError(f"unit {step.name} failed on the GPU: {error}") from error
 
 
-def _outcome(cuda: Cuda, layout: Layout, step: Step, enqueue: Callable[[], None]) -> npt.NDArray[Any]:
-    layout.spoil(step.unit)
+def _outcome(cuda: Cuda, layout: Layout, step: Step, enqueue: Callable[[], None]) -> list[npt.NDArray[Any]]:
+    """Everything that a unit writes."""
+    written = layout.written[step.unit]
+    for unit in written:
+        layout.spoil(unit)
     _run(cuda, step, enqueue)
-    return np.array(layout.output(step.unit))
+    return [np.array(layout.output(unit)) for unit in written]
+
+
+def _worst(plain: list[npt.NDArray[Any]], replay: list[npt.NDArray[Any]], precision: Precision) -> str | None:
+    """What is wrong with the first output that is."""
+    found = (_difference(a, b, precision) for a, b in zip(plain, replay, strict=True))
+    return next((wrong for wrong in found if wrong is not None), None)
 
 
 def _difference(plain: npt.NDArray[Any], replay: npt.NDArray[Any], precision: Precision) -> str | None:

@@ -23,6 +23,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...]
     """Of one frame."""
     output: str
+    further: tuple[str, ...] = ()
+    """Names of the other outputs."""
 
     @property
     def path(self) -> Path:

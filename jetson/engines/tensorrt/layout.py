@@ -63,6 +63,12 @@ class Layout:
         self.input: npt.NDArray[np.float32] = views[0]
         self._views: dict[int, npt.NDArray[Any]] = {}
         """What the host sees of each branch's output."""
+        self.written = {
+            i: [j for j, b in enumerate(self._units) if j == i or b.fused == u.name]
+            for i, u in enumerate(self._units)
+            if u.fused is None
+        }
+        """By unit with an engine, the units whose output its graph writes."""
         before = {b.layer: tokens[a.layer] for a, b in itertools.pairwise(segments)}
         self.sources: list[int] = []
         self.targets: list[int] = []
@@ -82,9 +88,10 @@ class Layout:
             self._cuda.copy_to_device(self.sources[unit], self.input)
 
     def copy_out(self, unit: int) -> None:
-        """Put the copy into the stream that makes a branch's output visible to the host."""
-        if unit in self._views and not self.zero_copy:
-            self._cuda.copy_to_host(self._views[unit], self.targets[unit])
+        """Put the copies into the stream that make the answers that a unit gives visible to the host."""
+        for answer in self.written[unit]:
+            if answer in self._views and not self.zero_copy:
+                self._cuda.copy_to_host(self._views[answer], self.targets[answer])
 
     def output(self, unit: int) -> npt.NDArray[Any]:
         """A unit's output on the host: for a branch in place, for a segment a copy that is waited for."""

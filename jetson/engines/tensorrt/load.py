@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jetson.engines.tensorrt.api import Api
 from jetson.engines.tensorrt.layout import Layout
 from jetson.engines.tensorrt.log import Log
 from jetson.errors import EngineError, first_line
-from jetson.manifest import Unit
+from jetson.manifest import Tensor, Unit
 
 FAILURES = (RuntimeError, MemoryError)
 """What TensorRT's bindings make of a C++ exception; a TypeError would be a mistake of ours."""
@@ -44,7 +45,9 @@ def make_runtime(api: Api, logger: Any, log: Log) -> Any:
         raise EngineError(f"TensorRT cannot start: {said(log, error)}; see: offramp doctor") from error
 
 
-def load_engine(api: Api, runtime: Any, log: Log, plan: bytes, unit: Unit, mend: str) -> Any:
+def load_engine(
+    api: Api, runtime: Any, log: Log, plan: bytes, unit: Unit, mend: str, further: Sequence[Tensor] = ()
+) -> Any:
     """Make an engine of its bytes.
 
     Args:
@@ -54,6 +57,7 @@ def load_engine(api: Api, runtime: Any, log: Log, plan: bytes, unit: Unit, mend:
         plan: the engine's bytes, as they were built.
         unit: whose engine it is.
         mend: the command that builds it again.
+        further: what it gives beside the unit's output.
 
     Raises:
         EngineError: TensorRT refuses it, or it does not take and give what the manifest says.
@@ -68,11 +72,13 @@ def load_engine(api: Api, runtime: Any, log: Log, plan: bytes, unit: Unit, mend:
     if engine is None:
         why = said(log, reason)
         raise EngineError(f"unit {unit.name}: TensorRT cannot load its engine: {why}; build it again: {mend}")
-    _check_signature(api.trt, engine, unit, mend)
+    _check_signature(api.trt, engine, unit, mend, further)
     return engine
 
 
-def make_context(api: Api, engine: Any, log: Log, unit: Unit, source: int, target: int, layout: Layout) -> Any:
+def make_context(
+    api: Api, engine: Any, log: Log, unit: Unit, source: int, targets: Mapping[str, int], layout: Layout
+) -> Any:
     """An execution context for one frame, every address set for good.
 
     Args:
@@ -81,7 +87,7 @@ def make_context(api: Api, engine: Any, log: Log, unit: Unit, source: int, targe
         log: that TensorRT writes to.
         unit: whose engine it is.
         source: address of its input.
-        target: address of its output.
+        targets: addresses of its outputs, by name.
         layout: where the scratch block is.
 
     Raises:
@@ -97,7 +103,8 @@ def make_context(api: Api, engine: Any, log: Log, unit: Unit, source: int, targe
             done = context.set_input_shape(unit.input.name, unit.input.shape)
             context.set_device_memory(layout.scratch, layout.scratch_bytes)
             done = done and context.set_tensor_address(unit.input.name, source)
-            done = done and context.set_tensor_address(unit.output.name, target)
+            for name, target in targets.items():
+                done = done and context.set_tensor_address(name, target)
     except FAILURES as error:
         reason = error
     if not done:
@@ -117,25 +124,28 @@ def _create_context(api: Api, engine: Any, unit: Unit) -> Any:
     return engine.create_execution_context(managed)
 
 
-def _check_signature(trt: Any, engine: Any, unit: Unit, mend: str) -> None:
+def _check_signature(trt: Any, engine: Any, unit: Unit, mend: str, further: Sequence[Tensor]) -> None:
     """The engine must take and give what the manifest says, or the shared memory would be overrun."""
     types = {"float32": trt.DataType.FLOAT, "float16": trt.DataType.HALF, "uint8": trt.DataType.UINT8}
-    ends = ((trt.TensorIOMode.INPUT, "input", unit.input), (trt.TensorIOMode.OUTPUT, "output", unit.output))
+    ends = (
+        (trt.TensorIOMode.INPUT, "input", (unit.input,)),
+        (trt.TensorIOMode.OUTPUT, "output", (unit.output, *further)),
+    )
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-    for mode, kind, tensor in ends:
+    for mode, kind, tensors in ends:
         found = [
             (n, tuple(engine.get_tensor_shape(n)), engine.get_tensor_dtype(n))
             for n in names
             if engine.get_tensor_mode(n) == mode
         ]
-        expected = [(tensor.name, tensor.shape, types[tensor.dtype])]
+        expected = [(t.name, t.shape, types[t.dtype]) for t in tensors]
         one_frame = [(n, _one_frame(engine, unit, shape), dtype) for n, shape, dtype in found]
         plain = all(engine.get_tensor_format(n) == trt.TensorFormat.LINEAR for n, _, _ in found)
-        if one_frame != expected or not plain:
+        if sorted(one_frame, key=str) != sorted(expected, key=str) or not plain:
             given = ", ".join(f"{n} {shape} {dtype}" for n, shape, dtype in found)
+            stated = ", ".join(f"{t.name} {t.shape} {t.dtype}" for t in tensors)
             raise EngineError(
-                f"unit {unit.name}: its engine's {kind} is {given}, the manifest says {tensor.name} {tensor.shape} "
-                f"{tensor.dtype}; build again: {mend}"
+                f"unit {unit.name}: its engine's {kind} is {given}, the manifest says {stated}; build again: {mend}"
             )
 
 

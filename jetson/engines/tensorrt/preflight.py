@@ -47,7 +47,7 @@ def preflight(bundle: Bundle, precisions: Sequence[Precision]) -> list[Finding]:
     found: list[Finding] = []
     sources = [
         source_of(bundle, unit, variant.precision)
-        for unit in bundle.manifest.units
+        for unit in bundle.manifest.filed
         for variant in unit.files
         if variant.precision in precisions
     ]

@@ -128,7 +128,8 @@ def parse(trt: Any, builder: Any, logger: Any, source: Source) -> tuple[Any, Any
     inputs = [(network.get_input(i).name, tuple(network.get_input(i).shape)) for i in range(network.num_inputs)]
     outputs = [network.get_output(i).name for i in range(network.num_outputs)]
     free = (-1, *source.shape[1:])
-    if inputs not in ([(source.input, source.shape)], [(source.input, free)]) or outputs != [source.output]:
+    known = inputs in ([(source.input, source.shape)], [(source.input, free)])
+    if not known or outputs != [source.output, *source.further]:
         raise Refused(
             f"it takes {inputs} and gives {outputs}, which is not what the manifest says; build the bundle again"
         )

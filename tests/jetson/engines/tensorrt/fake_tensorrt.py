@@ -267,12 +267,13 @@ class FakeContext(Counted):
         assert self.scratch is not None
         scratch = cuda.view(*self.scratch)
         scratch[...] = cuda.rng.integers(0, 256, scratch.size, np.uint8)
-        (source,), (target,) = self.engine.session.get_inputs(), self.engine.session.get_outputs()
+        (source,), targets = self.engine.session.get_inputs(), self.engine.session.get_outputs()
         shape = [1, *source.shape[1:]]
         given = cuda.view(self.addresses[source.name], int(np.prod(shape)) * 4).view(np.float32).reshape(shape)
-        (result,) = self.engine.session.run(None, {source.name: given})
+        results = self.engine.session.run(None, {source.name: given})
         if stem in trt.nan:
-            result = np.full_like(result, np.nan)
+            results = [np.full_like(result, np.nan) for result in results]
         scratch[...] = cuda.rng.integers(0, 256, scratch.size, np.uint8)
-        cuda.view(self.addresses[target.name], result.nbytes)[...] = np.frombuffer(result.tobytes(), np.uint8)
+        for target, result in zip(targets, results, strict=True):
+            cuda.view(self.addresses[target.name], result.nbytes)[...] = np.frombuffer(result.tobytes(), np.uint8)
         cuda.clock += UNIT_MS

@@ -53,7 +53,7 @@ def fill(folder, bundle, target, changes=None, rtx=False, precision="fp32"):
     """A real cache on disk that holds a fake engine of every unit."""
     cache = Cache(folder)
     cache.make_folder()
-    for number, unit in enumerate(bundle.manifest.units):
+    for number, unit in enumerate(bundle.manifest.filed):
         options = {"scratch": 1000 * (number + 1), **(changes or {}).get(unit.name, {})}
         put(cache, unit, plan(bundle.file(unit, precision), **options), target, rtx, precision)
     return cache
