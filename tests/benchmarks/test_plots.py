@@ -73,9 +73,14 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "matplotlib is not installed: pip install 'offramp[bench]'\n"
 
 
+def results_of(picture):
+    """The file of figures that a picture is drawn from."""
+    return "cost-growth" if picture.startswith("growth-") else picture.removeprefix("frontier-")
+
+
 def test_every_picture_shows_the_results_that_are_there():
     drawn = sorted(plots.IMAGES.glob("*.svg"))
-    told = {p.stem.removeprefix("frontier-"): re.findall(r"sha256 (\w{64})<", p.read_text()) for p in drawn}
-    assert told == {name: [sha256_file(RESULTS / f"{name}.json")] for name in told}
+    told = {p.stem: re.findall(r"sha256 (\w{64})<", p.read_text()) for p in drawn}
+    assert told == {name: [sha256_file(RESULTS / f"{results_of(name)}.json")] for name in told}
     assert {f"scheduling-{name}" for name in BUNDLES} <= set(told)
     assert [p.name for p in drawn if p.stat().st_size >= MOST_BYTES] == []

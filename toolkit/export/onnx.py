@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from jetson.errors import WorkFailed, first_line, missing_extra
 from jetson.manifest import BATCH
-from toolkit.export.alike import Alike, differ, program
 
 if TYPE_CHECKING:
     import onnx
@@ -45,7 +44,6 @@ def export_module(
     source: str,
     target: str,
     further: Sequence[str] = (),
-    alike: Alike | None = None,
 ) -> Exported:
     """Export a module of one input, for any number of frames if its code allows that, else for one.
 
@@ -56,7 +54,6 @@ def export_module(
         source: name of the input.
         target: name of the output, or of the first.
         further: names of the others.
-        alike: what was converted before, to be used again for modules that compute the same; None to convert anew.
 
     Raises:
         WorkFailed: PyTorch cannot export the module, or the result is not at the asked opset.
@@ -68,8 +65,6 @@ def export_module(
     except ImportError as error:
         raise missing_extra(error.name or "onnx", "host") from None
     targets = [target, *further]
-    if alike is not None and (shared := _shared(alike, module, example, name, source, targets)) is not None:
-        return shared
     model = _any_batch(module, example, source, targets)
     dynamic = model is not None
     if model is None:
@@ -87,19 +82,6 @@ def export_module(
     except onnx.checker.ValidationError as error:
         raise WorkFailed(f"unit {name}: the exported graph is not valid: {first_line(error)}") from error
     return Exported(model.SerializeToString(), dynamic)
-
-
-def _shared(
-    alike: Alike, module: nn.Module, example: Tensor, name: str, source: str, targets: list[str]
-) -> Exported | None:
-    """The module's weights in a graph that serves all that compute the same; None where it is to be made anew."""
-    with _quiet(), torch.no_grad():
-        key = program(module, torch.cat([example, example]), _FRAMES)
-    if key is None or not differ(module):
-        return None
-    key = " ".join([key, source, *targets])
-    graph = alike.graph(module, key, lambda m: export_module(m, example, name, source, targets[0], targets[1:]))
-    return None if graph is None else Exported(graph.filled(module, name), graph.dynamic_batch)
 
 
 def _any_batch(module: nn.Module, example: Tensor, source: str, targets: list[str]) -> onnx.ModelProto | None:

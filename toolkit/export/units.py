@@ -14,7 +14,6 @@ from jetson.files import sha256_file, storage, write_file
 from jetson.manifest import Precision, Unit, Variant
 
 if TYPE_CHECKING:
-    from toolkit.export.alike import Alike
     from toolkit.export.cut import UnitPlan
 
 UNITS = "units"
@@ -38,10 +37,7 @@ def write_units(
     Returns:
         The units, and the names of those whose export was taken over.
     """
-    from toolkit.export.alike import Alike
-
     kept = {u.source: u for u in old.manifest.filed} if old is not None else {}
-    alike = Alike()
     done = begin("export", len(plans))
     units: list[Unit] = []
     reused: list[str] = []
@@ -56,7 +52,7 @@ def write_units(
             unit = _take_over(plan, before, old, folder)
             reused.append(plan.name)
         else:
-            unit = _export(plan, folder, alike)
+            unit = _export(plan, folder)
         variants = tuple(_variant(unit, p, before, old, folder) for p in precisions if p != unit.precision)
         units.append(msgspec.structs.replace(unit, variants=variants))
         done()
@@ -93,13 +89,13 @@ def _in_files_of(branch: Unit, segment: Unit) -> Unit:
     )
 
 
-def _export(plan: UnitPlan, folder: Path, alike: Alike) -> Unit:
+def _export(plan: UnitPlan, folder: Path) -> Unit:
     from toolkit.export.onnx import export_module
 
     file = folder / UNITS / f"{plan.name}.onnx"
     further = [b.output.name for b in plan.further]
     ends = (plan.input.name, plan.output.name)
-    exported = export_module(plan.graph, plan.example, plan.name, *ends, further=further, alike=alike)
+    exported = export_module(plan.graph, plan.example, plan.name, *ends, further=further)
     write_file(file, exported.content)
     return _describe(plan, file, exported.dynamic_batch)
 
