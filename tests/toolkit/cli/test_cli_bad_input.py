@@ -123,7 +123,7 @@ DAMAGES = {
     "empty manifest": (spoil("manifest.json", b""), "not valid JSON"),
     "binary manifest": (spoil("manifest.json", bytes(range(256))), "not valid JSON"),
     "deep manifest": (spoil("manifest.json", b"[" * 100_000), "not valid JSON"),
-    "newer manifest": (change(["version"], 5), "format version 5 is newer than this Offramp reads (4); upgrade"),
+    "newer manifest": (change(["version"], 6), "format version 6 is newer than this Offramp reads (5); upgrade"),
     "unknown key": (change(["units", 0, "colour"], "red"), "unknown field `colour` - at `$.units[0]`"),
     "unknown key with a line break": (change(["a\nb"], 1), "unknown field `a b`"),
     "path upwards": (change(["units", 0, "file"], "../x"), "the file '../x' of unit segment-1 leaves the bundle"),
