@@ -49,12 +49,12 @@ class Budget:
 
     @classmethod
     def unbounded(cls) -> Budget:
-        """No limit: run to the last exit."""
+        """No limit: what is believed best answers."""
         return cls("unbounded", math.inf)
 
     @classmethod
     def unknown(cls) -> Budget:
-        """A limit nobody knows: take every exit on the way, so that an answer is in hand whenever `cut` comes."""
+        """A limit nobody knows: exits that are worth their time are taken on the way, to have an answer at `cut`."""
         return cls("unknown", math.inf)
 
     def revise(self, ms: float | None = None, *, until: float | None = None) -> None:

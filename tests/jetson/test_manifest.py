@@ -273,7 +273,7 @@ SAMPLES = {"file": "samples/fit.npz", "sha256": "ab" * 32, "size_bytes": 3, "n":
         ("", {}, "there are samples of ''"),
         ("fit", {"file": "../fit.npz"}, r"the file '\.\./fit.npz' of the fit samples leaves the bundle"),
         ("fit", {"file": ""}, "leaves the bundle"),
-        ("test", {"file": "/tmp/fit.npz"}, "of the test samples leaves the bundle"),
+        ("test", {"file": "/elsewhere/fit.npz"}, "of the test samples leaves the bundle"),
         ("fit", {"sha256": "AB" * 32}, "the hash of the fit samples is not a SHA-256"),
         ("select", {"n": 0}, "the select samples have no frames"),
         ("fit", {"n": "many"}, "Expected `int`"),
