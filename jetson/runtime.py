@@ -1,8 +1,4 @@
-"""Runtime: a frame and a budget become an answer.
-
-One frame's way: preprocess -> the policy decides -> an engine runs a unit -> the policy is told the time it took ->
-the policy decides -> ... -> Answer.
-"""
+"""Runtime: a frame and a budget become an answer, by way of `jetson.walk`."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jetson.answer import Answer, UnitRun
 from jetson.beside import beside
@@ -22,15 +18,17 @@ from jetson.manifest import Manifest, Precision
 from jetson.preprocessing import Preprocessor
 from jetson.profiling.check import check_engine, check_profile
 from jetson.profiling.profile import LatencyProfile
-from jetson.scheduling.baselines import make, refuse_unknown
+from jetson.scheduling.baselines import check_options, make
 from jetson.scheduling.budget import Budget, clock
-from jetson.scheduling.explain import Explanation, explain
 from jetson.scheduling.induction import Late, Prices, check_prices
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.planner import Planner
 from jetson.scheduling.policy import FrameEnd, Policy, Untimed
 from jetson.streams import answer_all
 from jetson.walk import InHand, Told, Walker
+
+if TYPE_CHECKING:
+    from jetson.scheduling.explain import Explanation
 
 WARM_UP = {"onnxruntime": 1, "tensorrt": 3}
 """Runs of a unit, by engine, after which it is no longer slower than it will be."""
@@ -129,29 +127,17 @@ class Runtime:
         loaded = LatencyProfile.load(profile) if isinstance(profile, str | Path) else profile
         prepare_engine(engine or ("onnxruntime" if loaded is None else loaded.engine.name))
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        if not 0.0 < level < 1.0:
-            raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
         check_prices(price_per_ms, price_per_mj)
         prices = Prices() if loaded is None else Prices.of(loaded, price_per_ms, price_per_mj)
-        if late not in ("lost", "best-so-far"):
-            raise BadInput(f"a late answer is lost or the best-so-far counts, not {late!r}")
-        if miss_rate is not None and not 0.0 < miss_rate < 1.0:
-            raise BadInput(f"a promised miss rate lies between 0 and 1, not at {miss_rate!r}")
-        if isinstance(policy, str):
-            refuse_unknown(policy, opened.manifest)
-            if policy != "planner" and (miss_rate is not None or prices.per_ms > 0.0 or len(budgets_ms)):
-                raise BadInput(
-                    f"policy {policy} knows neither a miss rate to promise, nor a price of time, nor expected budgets: "
-                    "take planner"
-                )
-        units = opened.manifest.units
+        asks = miss_rate is not None or prices.per_ms > 0.0 or len(budgets_ms) > 0
+        check_options(policy, opened.manifest, level, late, miss_rate, asks)
         precisions = None if precision is None else list(opened.manifest.nearest(precision))
         if loaded is not None:
             check_profile(loaded, opened)
             engine = engine or loaded.engine.name
             if threads is None and engine == loaded.engine.name:
                 threads = loaded.engine.threads
-            precisions = precisions or [loaded.units[u.name].precision for u in units]
+            precisions = precisions or [loaded.units[u.name].precision for u in opened.manifest.units]
         solved = None
         if loaded is not None and policy == "planner":
             promise: dict[str, Any] = {"miss_rate": miss_rate, "prices": prices, "late": late, "level": level}
@@ -161,16 +147,14 @@ class Runtime:
             chosen: Policy = Untimed(Paths.of(opened.manifest))
         else:
             check_engine(loaded, opened, engines.info, engines.precisions)
-            enqueued = ahead and engines.ahead
             if callable(policy):
                 chosen = policy(opened.manifest, loaded)
-            elif solved is not None:
-                chosen = solved()
             else:
-                chosen = make(policy, opened.manifest, loaded, level, enqueued)
+                simple = partial(make, policy, opened.manifest, loaded, level, ahead and engines.ahead)
+                chosen = (solved or simple)()
         runtime = cls(opened, engines, chosen, timed=loaded is not None, ahead=ahead, late=late)
         for _ in range(WARM_UP[engines.info.name] if warm_up is None else warm_up):
-            for unit in range(len(units)):
+            for unit in range(len(opened.manifest.units)):
                 engines.run(unit)
         return runtime
 
@@ -262,6 +246,8 @@ class Runtime:
         """
         if not isinstance(self.policy, Planner):
             raise BadInput(f"the planner explains what it does, and here {self.policy.name} decides")
+        from jetson.scheduling.explain import explain  # most processes never ask
+
         return explain(self.policy, budget, ahead=self._ahead)
 
     def close(self) -> None:
@@ -289,17 +275,15 @@ class Runtime:
         self, hand: InHand, trace: list[UnitRun], error: str | None, start: float, ready: float, budget: Budget
     ) -> Answer:
         manifest = self.bundle.manifest
-        exit_ = self._exits[hand.exit]
         belief = hand.belief
         index = None if belief is None else belief.class_index
         label = manifest.classes[index] if index is not None and manifest.classes is not None else None
-        deadline = budget.deadline(start)
-        now = clock()
+        deadline, now = budget.deadline(start), clock()
         known = deadline != math.inf
         counts = hand.since if self._late == "best-so-far" else now
         return Answer(
             exit=hand.exit + 1,
-            exit_name=exit_.name,
+            exit_name=self._exits[hand.exit].name,
             output=hand.output,
             class_index=index,
             label=label,

@@ -38,6 +38,11 @@ class Shared(Budget):
         self._own, self._start, self._until = own, start, until
 
     @property
+    def origin(self) -> Budget:
+        """Its own."""
+        return self._own
+
+    @property
     def kind(self) -> Kind:
         """As of its own."""
         return self._own.kind

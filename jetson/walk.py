@@ -18,7 +18,7 @@ from jetson.manifest import Manifest
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.induction import Late
 from jetson.scheduling.paths import Paths
-from jetson.scheduling.policy import ADVANCE, STOP, Policy, State
+from jetson.scheduling.policy import ADVANCE, END, STOP, Foreseen, Policy, State
 
 Ran = tuple[int, float, float, float, float, float | None]
 """A unit that ran: its index; the boundary before it, when it began and ended, the boundary after it, all in seconds;
@@ -56,6 +56,19 @@ class Walked(NamedTuple):
     told: Told
 
 
+class Went(NamedTuple):
+    """Units that ran without the policy being asked in between."""
+
+    units: list[tuple[int, float, float, float]]
+    """Of each its index, the boundary before it, when it began and ended, in seconds."""
+    stopped: bool
+    """Whether the policy has foreseen that it would stop now."""
+    unit: int
+    """The last one that was begun."""
+    error: EngineError | None
+    """Of the last one."""
+
+
 class Walker:
     """Runs the units of one bundle."""
 
@@ -76,6 +89,7 @@ class Walker:
         self._straight = [(*first[:n], b) for n, b in zip(self.paths.stages, last, strict=True)]
         self._names = [unit.name for unit in manifest.units]
         self._exits = manifest.exits
+        self._exit_of = [last.index(unit) if unit in last else -1 for unit in range(len(manifest.units))]
 
     def run(
         self,
@@ -88,16 +102,16 @@ class Walker:
         """Run units as the policy says until it stops, the budget is cut, or nothing is left.
 
         A unit leaves the processor's caches cold, and each line here costs several times what it would in a loop: what
-        can wait until the frame's end does.
+        can wait until the policy must be asked again, or until the frame's end, does.
         """
-        state, engines = State(), self.engines
-        segments, branches = self.paths.segments, self.paths.branches
+        state, segments = State(), self.paths.segments
         hand: InHand | None = None
         ran: list[Ran] = []
         boundary = ready
         told = Told(budget.deadline(start), math.inf, budget.kind != "unknown")
         while True:
             # In this order: a revision in between makes the limit finite, which is never taken for "no limit".
+            changes = budget.origin.changes
             state.known = budget.kind != "unknown"
             deadline = budget.deadline(start)
             cut = budget.was_cut
@@ -110,35 +124,87 @@ class Walker:
                 if committed is not None:
                     return Walked(*self._run_straight(policy, committed, start), told)
             action = STOP if cut else policy.decide(state)
-            if hand is None and action == STOP:
-                action = self._nearest(state.stage)
-            if hand is not None and (action == STOP or (action == ADVANCE and state.stage == len(segments))):
+            foreseen: Foreseen | None = None
+            if action != STOP and not (action == ADVANCE and state.stage == len(segments)):
+                foreseen = policy.foresee(state, action, tell is None)
+            elif hand is not None:
                 return Walked(hand, self._trace(ran, start), None, told)
-            unit = segments[state.stage] if action == ADVANCE else branches[action]
-            began = clock()
-            try:
-                engines.run(unit)
-                ended = clock()
-                if action == ADVANCE:
+            else:
+                action = self._nearest(state.stage)
+            first = segments[state.stage] if action == ADVANCE else self.paths.branches[action]
+            counts_until = self._counts_until(start, budget)
+            went = self._go(first, foreseen, boundary, start, budget.origin, changes)
+            error, failed, last = went.error, went.unit, len(went.units) - 1
+            for place, (unit, before, began, now) in enumerate(went.units):
+                ended, exit_ = now, self._exit_of[unit]
+                unread = place < last or went.stopped or went.error is not None
+                if exit_ < 0:
                     state.stage += 1
                 else:
-                    found = self._read(action, unit, hand)
-                    if hand is None or found.since <= self._counts_until(start, budget):
+                    try:
+                        found = self._read(exit_, unit, hand)
+                    except EngineError as unreadable:
+                        error, failed = error or unreadable, unit
+                        continue
+                    if unread:
+                        found = found._replace(since=ended)
+                    else:
+                        now, counts_until = clock(), self._counts_until(start, budget)
+                    if hand is None or found.since <= counts_until:
                         hand = found
                         if tell is not None:
                             tell(hand, self._trace(ran, start))
-                    state.answered = action
+                    state.answered = exit_
                     state.said = float(found.output[0]) if found.belief is None else found.belief.logit
                     state.confidence = math.nan if found.belief is None else found.belief.confidence
-            except EngineError as error:
+                gpu_ms = self.engines.gpu_ms(unit)
+                ran.append((unit, before, began, ended, now, gpu_ms))
+                policy.observe(unit, (now - before) * 1e3, gpu_ms, exit_ >= 0 and unread)
+                boundary = now
+            if error is not None:
                 trace = self._trace(ran, start)
-                hand = hand or self._rescue(state.stage, unit, error, start, trace)
+                hand = hand or self._rescue(state.stage, failed, error, start, trace)
                 return Walked(hand, trace, str(error), told)
-            now = clock()
-            gpu_ms = engines.gpu_ms(unit)
-            ran.append((unit, boundary, began, ended, now, gpu_ms))
-            policy.observe(unit, (now - boundary) * 1e3, gpu_ms)
-            boundary = now
+            assert hand is not None or not went.stopped
+            if hand is not None and went.stopped:
+                return Walked(hand, self._trace(ran, start), None, told)
+            if last > 0:
+                boundary = clock()  # what was put off until now is no unit's time
+
+    def _go(
+        self, unit: int, foreseen: Foreseen | None, boundary: float, start: float, budget: Budget, changes: int
+    ) -> Went:
+        """Run a unit, and those foreseen after it while the budget stays as it is.
+
+        Args:
+            unit: to run first.
+            foreseen: tells which follow.
+            boundary: the moment from which the first unit's time counts.
+            start: of the frame.
+            budget: that may change meanwhile.
+            changes: of it that were known of when they were foreseen.
+        """
+        run = self.engines.run
+        units: list[tuple[int, float, float, float]] = []
+        try:
+            began = clock()
+            run(unit)
+            ended = clock()
+            for following, least, most, earliest, latest in () if foreseen is None else foreseen.steps:
+                units.append((unit, boundary, began, ended))
+                certain = least <= ended - boundary <= most and earliest <= ended - start <= latest
+                if not (certain or (foreseen and foreseen.holds(units, start))) or budget.changes != changes:
+                    return Went(units, False, unit, None)
+                if following == END:
+                    return Went(units, True, unit, None)
+                boundary, unit = ended, following
+                began = clock()
+                run(unit)
+                ended = clock()
+        except EngineError as error:
+            return Went(units, False, unit, error)
+        units.append((unit, boundary, began, ended))
+        return Went(units, False, unit, None)
 
     def _trace(self, ran: Sequence[Ran], start: float) -> list[UnitRun]:
         """What ran, in milliseconds from the frame's start."""

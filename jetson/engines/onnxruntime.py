@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jetson.beside import beside
 from jetson.bundle import Bundle
 from jetson.errors import BadInput, EngineError, PathError, first_line, missing_extra
 from jetson.manifest import BATCH, Precision, Tensor, Unit
@@ -60,37 +61,12 @@ class OnnxRuntimeEngines:
         self.input: npt.NDArray[np.float32] = memory[units.index(bundle.manifest.segments[0])][0]
         self._names = [u.name for u in units]
         self._outputs = [out for _, out in memory]
-        self._sessions: list[Any] = []
-        self._bindings: list[Any] = []
+        self._sessions = _load(ort, bundle, self.precisions, count, shared)
         written = {u.name: out for u, out in zip(units, self._outputs, strict=True)}
-        for unit, precision, (source, target) in zip(units, self.precisions, memory, strict=True):
-            if unit.fused is not None:
-                self._sessions.append(_Fused())
-                self._bindings.append(None)
-                continue
-            try:
-                session = ort.InferenceSession(
-                    str(bundle.file(unit, precision)),
-                    _options(ort, count, shared),
-                    providers=["CPUExecutionProvider"],
-                    enable_fallback=0,  # would print on stdout and try the same again
-                    disabled_optimizers=UNWANTED if precision in ("int8", "int8-fp16") else [],
-                )
-                _check_signature(session, unit, bundle.manifest.given(unit))
-                binding = session.io_binding()
-                fused = [(binding.bind_output, b.output, written[b.name]) for b in units if b.fused == unit.name]
-                for bind, tensor, array in (
-                    (binding.bind_input, unit.input, source),
-                    (binding.bind_output, unit.output, target),
-                    *fused,
-                ):
-                    bind(tensor.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-            except EngineError:
-                raise
-            except Exception as error:  # ONNX Runtime's exceptions share no base class
-                raise EngineError(f"unit {unit.name}: ONNX Runtime cannot load it: {first_line(error)}") from error
-            self._sessions.append(session)
-            self._bindings.append(binding)
+        self._bindings = [
+            _bind(session, bundle, unit, source, target, written)
+            for session, unit, (source, target) in zip(self._sessions, units, memory, strict=True)
+        ]
         _give_back()
 
     def run(self, unit: int) -> None:
@@ -120,6 +96,72 @@ class OnnxRuntimeEngines:
         """Drop the sessions."""
         self._bindings.clear()
         self._sessions.clear()
+
+
+def _load(ort: Any, bundle: Bundle, precisions: Sequence[Precision], threads: int, shared: bool) -> list[Any]:
+    """A session for every unit, from two threads: reading and rewriting a graph keeps one core busy.
+
+    Raises:
+        EngineError: the first unit that cannot be loaded.
+    """
+    units = bundle.manifest.units
+    found: list[Any] = [None] * len(units)
+    waiting = iter(range(len(units)))
+
+    def load() -> None:
+        for place in waiting:
+            unit, precision = units[place], precisions[place]
+            if unit.fused is not None:
+                found[place] = _Fused()
+                continue
+            try:
+                found[place] = ort.InferenceSession(
+                    str(bundle.file(unit, precision)),
+                    _options(ort, threads, shared),
+                    providers=["CPUExecutionProvider"],
+                    enable_fallback=0,  # would print on stdout and try the same again
+                    disabled_optimizers=UNWANTED if precision in ("int8", "int8-fp16") else [],
+                )
+            except Exception as error:  # ONNX Runtime's exceptions share no base class
+                found[place] = error
+
+    other = beside(load)
+    load()
+    other()
+    for unit, session in zip(units, found, strict=True):
+        if isinstance(session, Exception):
+            raise EngineError(f"unit {unit.name}: ONNX Runtime cannot load it: {first_line(session)}") from session
+    return found
+
+
+def _bind(
+    session: Any,
+    bundle: Bundle,
+    unit: Unit,
+    source: npt.NDArray[Any],
+    target: npt.NDArray[Any],
+    written: dict[str, npt.NDArray[Any]],
+) -> Any:
+    """A session's inputs and outputs on the memory that the manifest gives them; None for a fused branch."""
+    if unit.fused is not None:
+        return None
+    try:
+        _check_signature(session, unit, bundle.manifest.given(unit))
+        binding = session.io_binding()
+        fused = [
+            (binding.bind_output, b.output, written[b.name]) for b in bundle.manifest.units if b.fused == unit.name
+        ]
+        for bind, tensor, array in (
+            (binding.bind_input, unit.input, source),
+            (binding.bind_output, unit.output, target),
+            *fused,
+        ):
+            bind(tensor.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    except EngineError:
+        raise
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise EngineError(f"unit {unit.name}: ONNX Runtime cannot load it: {first_line(error)}") from error
+    return binding
 
 
 class _Fused:

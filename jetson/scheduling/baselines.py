@@ -99,6 +99,42 @@ def refuse_unknown(name: str, manifest: Manifest) -> None:
         raise BadInput(f"no policy is called {name!r}; there are {known}")
 
 
+def check_options(
+    policy: str | Callable[..., object],
+    manifest: Manifest,
+    level: float,
+    late: str,
+    miss_rate: float | None,
+    asks: bool,
+) -> None:
+    """Refuse what `Runtime.load` cannot be asked for, before anything is loaded for it.
+
+    Args:
+        policy: its name, or what makes another.
+        manifest: of the bundle.
+        level: a quantile.
+        late: what is to become of late answers.
+        miss_rate: to promise; None for no promise.
+        asks: whether anything is asked for that only the planner knows: a promise, a price, expected budgets.
+
+    Raises:
+        BadInput: one of them cannot be had.
+    """
+    if not 0.0 < level < 1.0:
+        raise BadInput(f"the latency quantile must lie between 0 and 1, not {level!r}")
+    if late not in ("lost", "best-so-far"):
+        raise BadInput(f"a late answer is lost or the best-so-far counts, not {late!r}")
+    if miss_rate is not None and not 0.0 < miss_rate < 1.0:
+        raise BadInput(f"a promised miss rate lies between 0 and 1, not at {miss_rate!r}")
+    if isinstance(policy, str):
+        refuse_unknown(policy, manifest)
+        if policy != "planner" and asks:
+            raise BadInput(
+                f"policy {policy} knows neither a miss rate to promise, nor a price of time, nor expected budgets: "
+                "take planner"
+            )
+
+
 def make(name: str, manifest: Manifest, profile: LatencyProfile, level: float = 0.95, ahead: bool = False) -> Ruled:
     """The policy called so.
 

@@ -22,12 +22,16 @@ class Budget:
     A relative budget starts anew with every inference it is given to; a cut stays.
     """
 
-    __slots__ = ("_cut_at", "_limit")
+    __slots__ = ("_cut_at", "_limit", "changes")
+
+    changes: int
+    """Grows with every `revise` and `cut`: who has seen this number has seen all of them."""
 
     def __init__(self, kind: Kind, seconds: float) -> None:
         # One tuple, replaced as a whole: a reader in another thread sees the old budget or the new one, never a mix.
         self._limit: tuple[Kind, float] = (kind, seconds)
         self._cut_at = math.inf
+        self.changes = 0
 
     @classmethod
     def within(cls, ms: float) -> Budget:
@@ -73,10 +77,17 @@ class Budget:
             self._limit = ("relative", _milliseconds(ms) / 1e3)
         elif until is not None:
             self._limit = ("absolute", _number(until))
+        self.changes += 1
 
     def cut(self) -> None:
         """Answer now, with the best so far; with the nearest exit when there is none yet."""
         self._cut_at = min(self._cut_at, clock())
+        self.changes += 1
+
+    @property
+    def origin(self) -> Budget:
+        """The one that is revised and cut: this one, where nothing limits it further."""
+        return self
 
     @property
     def was_cut(self) -> bool:

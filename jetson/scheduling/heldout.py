@@ -152,7 +152,7 @@ def walk(
         going = live[action == ADVANCE]
         elapsed[going] += latencies[going, np.asarray(paths.segments)[stage[going]]]
         stage[going] += 1
-        for exit_ in np.unique(action[action >= 0]):
+        for exit_ in np.flatnonzero(np.bincount(action[action >= 0])):
             here = live[action == exit_]
             elapsed[here] += latencies[here, paths.branches[exit_]]
             said[here] = _said(manifest, samples, int(exit_), frames[here], hand[here], said[here], named[here])

@@ -20,6 +20,7 @@ from jetson.scheduling.memory import (
     FRAMES,
     HIDDEN_LEVEL,
     IDLE,
+    KALMAN,
     LEFT,
     LOG,
     PAUSE,
@@ -34,7 +35,7 @@ from jetson.scheduling.memory import (
     TAU,
     TOOK,
 )
-from jetson.scheduling.rules import ALERT, DEEPEST, PLANNER, Rules, alert_observe, choose_level
+from jetson.scheduling.rules import ALERT, DEEPEST, PLANNER, Rules, choose_level
 from jetson.scheduling.slowdown import begin_pause, forget_stalls, observe_unit
 from jetson.scheduling.trace import LATEST_MS
 
@@ -145,6 +146,16 @@ def end_frame(
         ratio = after / before if before > 0.0 else 1.0
         place = 0 if after < 0.0 else min(1 + int(min(max(ratio, 0.0), 100.0) / RATIO_STEP), RATIO_BINS - 1)
         memory[RATIOS + place] += 1.0
+
+
+def alert_observe(memory: Memory, ratio: float) -> None:
+    """ALERT's filter after a frame: measured over profiled time of the whole frame, whose noise is adapted."""
+    mean, variance, noise = memory[KALMAN], memory[KALMAN + 1], memory[KALMAN + 2]
+    gain = (variance + noise) / (variance + noise + 0.001)
+    error = ratio - mean
+    memory[KALMAN] = mean + gain * error
+    memory[KALMAN + 1] = max((1.0 - gain) * (variance + noise) + 0.001, 1e-6)
+    memory[KALMAN + 2] = max(0.3 * noise + 0.7 * (gain * error) ** 2, 1e-5)
 
 
 def remember_end(rules: Rules, memory: Memory, moment_ms: float, ran_out: bool) -> None:

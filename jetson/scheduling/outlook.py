@@ -90,7 +90,7 @@ def learn_outlook(manifest: Manifest, samples: Samples) -> Outlook:
     looks = _looks(manifest, samples)
     count = max(min(BUCKETS, n // FRAMES), 1)
     levels = np.arange(1, count) / count
-    edges = np.array([np.quantile(np.concatenate([look.after for look in seen]), levels) for seen in looks])
+    edges = np.array([_quantiles(np.concatenate([look.after for look in seen]), levels) for seen in looks])
     edges = edges.reshape(exits, count - 1)
     value, first = np.empty((exits, count)), np.empty((exits, count))
     move = np.zeros((exits, exits, count, count))
@@ -112,6 +112,16 @@ def learn_outlook(manifest: Manifest, samples: Samples) -> Outlook:
                 pairs += np.bincount(before * count + where[i], minlength=count**2).reshape(count, count) / len(own)
             move[j, k] = (pairs + PRIOR * usual) / (pairs.sum(axis=1, keepdims=True) + PRIOR)
     return Outlook(worth=value, first=first, move=move, edges=edges)
+
+
+def _quantiles(values: Array, levels: Array) -> Array:
+    """As np.quantile, which brings in numpy.ma: a quarter of the time in which a planner is solved."""
+    ordered = np.sort(values)
+    place = levels * (len(ordered) - 1)
+    below = place.astype(np.int64)
+    above = np.minimum(below + 1, len(ordered) - 1)
+    found: Array = ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    return found
 
 
 class _Look(NamedTuple):

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.rules import ADVANCE, STOP
 
-__all__ = ["ADVANCE", "STOP", "EveryExit", "FrameEnd", "Policy", "State", "StaticExit", "Untimed"]
+__all__ = ["ADVANCE", "END", "STOP", "EveryExit", "FrameEnd", "Policy", "State", "StaticExit", "Untimed"]
+
+
+END = -1
+"""In place of a unit that was foreseen: nothing more is to run, and the answer in hand counts."""
+
+Step = tuple[int, float, float, float, float]
+"""The unit that comes next or `END`; how many seconds, least and most, the unit before took, from boundary to boundary,
+if that is certain, and how many since the frame began are least and most by then."""
 
 
 @dataclass(slots=True)
@@ -30,6 +39,25 @@ class State:
     """Since the frame began."""
     known: bool = True
     """False when there is a limit that nobody knows."""
+
+
+class Foreseen(Protocol):
+    """What follows a decision."""
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """May change when `holds` is asked."""
+        ...
+
+    def holds(self, ran: Sequence[tuple[int, float, float, float]], start: float) -> bool:
+        """Whether the next step is to be taken all the same where it is not certain.
+
+        Args:
+            ran: of every unit since the decision its index, the boundary before it, when it began and when it ended, in
+                seconds.
+            start: of the frame.
+        """
+        ...
 
 
 class FrameEnd(NamedTuple):
@@ -59,7 +87,11 @@ class Quiet:
         """Never: what comes next is decided at every boundary."""
         return None
 
-    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
+    def foresee(self, state: State, action: int, through_answers: bool) -> Foreseen | None:
+        """Nothing: what comes next is decided at every boundary."""
+        return None
+
+    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None, unread: bool = False) -> None:
         """Nothing is learnt."""
 
     def finish(self, end: FrameEnd) -> None:
@@ -86,13 +118,26 @@ class Policy(Protocol):
         """
         ...
 
-    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
+    def foresee(self, state: State, action: int, through_answers: bool) -> Foreseen | None:
+        """What follows the action just decided on, step by step; None when nothing can be told.
+
+        The policy is then told of those units when it is asked again, or the frame has ended.
+
+        Args:
+            state: as in the decision.
+            action: what was decided: to run a unit.
+            through_answers: whether to look on behind a branch whose answer has not been read.
+        """
+        ...
+
+    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None, unread: bool = False) -> None:
         """Be told what a unit (by index) took.
 
         Args:
             unit: its index.
             elapsed_ms: from boundary to boundary; None when the unit was enqueued together with others.
             gpu_ms: on the GPU; None without one.
+            unread: a branch whose answer was not read at once, which belongs to its time in the profile.
         """
         ...
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from jetson.manifest import Manifest
-from jetson.profiling.profile import LatencyProfile
+from jetson.profiling.profile import LatencyProfile, UnitLatency
 from jetson.scheduling import learning
+from jetson.scheduling.foresight import Foresight
 from jetson.scheduling.memory import TAU, blank
 from jetson.scheduling.paths import Paths
-from jetson.scheduling.policy import FrameEnd, State
-from jetson.scheduling.rules import Rules, action_for
+from jetson.scheduling.policy import Foreseen, FrameEnd, State
+from jetson.scheduling.rules import PLANNER, Rules, action_for
 from jetson.scheduling.slowdown import another_mode, log_slowdown, noise, observe_unit, usual_stalls
 
 
@@ -31,7 +32,8 @@ def rules_for(
         level: quantile of the quickest exit's latency from which a budget counts as one that can be met.
         others: further fields of `Rules`.
     """
-    sketches = [profile.units[n].end_to_end_ms for n in names]
+    units = [profile.units[n] for n in names]
+    sketches = [u.end_to_end_ms for u in units]
     # Deepest first; of one layer the better first.
     order = sorted(range(len(paths.stages)), key=lambda e: (-paths.stages[e], -paths.quality[e], e))
     medians = [s.median for s in sketches]
@@ -43,6 +45,7 @@ def rules_for(
         "quality": np.array(paths.quality),
         "needed_ms": np.empty((0, 0)),
         "profiled_ms": np.array(medians),
+        "reading_ms": np.array([reading_ms(u) if i in paths.branches else 0.0 for i, u in enumerate(units)]),
         "variance": np.array([noise(s) for s in sketches]),
         "edges": np.empty((len(paths.stages), 0)),
         "known": no_table[None],
@@ -62,6 +65,11 @@ def rules_for(
         "least_tau": 0.0,
     }
     return Rules(kind=kind, **(found | others))
+
+
+def reading_ms(branch: UnitLatency) -> float:
+    """What comes after a branch until the next boundary: its answer is read."""
+    return max(branch.end_to_end_ms.median - branch.host_ms.median, 0.0)
 
 
 def viewed(rules: Rules) -> Rules:
@@ -104,6 +112,7 @@ class Ruled:
     @rules.setter
     def rules(self, rules: Rules) -> None:
         self._stated, self._viewed = rules, viewed(rules)
+        self._foresight = Foresight(rules, self._viewed, self.paths) if rules.kind == PLANNER else None
 
     @property
     def slowdown(self) -> float:
@@ -136,9 +145,16 @@ class Ruled:
         """Never: what comes next is decided at every boundary."""
         return None
 
-    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None) -> None:
+    def foresee(self, state: State, action: int, through_answers: bool) -> Foreseen | None:
+        """What the planner's tables say of the boundaries to come; nothing of any other rule."""
+        foresight = self._foresight
+        return None if foresight is None else foresight.way(self._memory, state, action, through_answers)
+
+    def observe(self, unit: int, elapsed_ms: float | None, gpu_ms: float | None = None, unread: bool = False) -> None:
         """Feed the slowdown filter, with the time the host saw where it saw one."""
         if elapsed_ms is not None:
+            if unread:
+                elapsed_ms += self._viewed.reading_ms[unit]
             learning.observe(self._viewed, self._memory, unit, elapsed_ms)
         elif gpu_ms is not None:
             observe_unit(self._memory, gpu_ms, self._gpu_ms[unit], self._viewed.variance[unit])

@@ -51,6 +51,8 @@ class Rules(NamedTuple):
     """(stages + 1, exits): time from a boundary to an exit's answer that must fit; infinite for exits behind it."""
     profiled_ms: npt.NDArray[np.float64]
     """(units,): medians."""
+    reading_ms: npt.NDArray[np.float64]
+    """(units,): what of it goes to reading a branch's answer; 0 for segments."""
     variance: npt.NDArray[np.float64]
     """(units,): of the logarithm of each unit's time, in the profile."""
     edges: npt.NDArray[np.float64]
@@ -141,10 +143,7 @@ def plan(
     known: bool,
 ) -> int:
     """The planner's rule: look the action up, at the time as it would be on the device as profiled."""
-    bucket = 0
-    if answered >= 0:
-        while bucket < rules.edges.shape[1] and said >= rules.edges[answered, bucket]:
-            bucket += 1
+    bucket = bucket_of(rules, answered, said)
     column = column_of(rules, memory, stage, remaining_ms, elapsed_ms, known)
     if not known:
         return int(rules.hidden[_level(memory[HIDDEN_LEVEL], rules.hidden), stage, answered + 1, bucket, column])
@@ -154,6 +153,15 @@ def plan(
     if deadline != memory[DEADLINE] and abs(deadline - memory[DEADLINE]) > SAME_MS:
         return int(rules.settled[stage, answered + 1, bucket, column])
     return int(rules.known[_level(memory[STALL_LEVEL], rules.known), stage, answered + 1, bucket, column])
+
+
+def bucket_of(rules: Rules, answered: int, said: float) -> int:
+    """The bucket of what the answer in hand says of itself; 0 without one."""
+    bucket = 0
+    if answered >= 0:
+        while bucket < rules.edges.shape[1] and said >= rules.edges[answered, bucket]:
+            bucket += 1
+    return bucket
 
 
 def _level(level: float, tables: npt.NDArray[np.int8]) -> int:
@@ -288,13 +296,3 @@ def alert_target(rules: Rules, memory: npt.NDArray[np.float64], remaining_ms: fl
         if value > found:
             best, found = exit_, value
     return best
-
-
-def alert_observe(memory: npt.NDArray[np.float64], ratio: float) -> None:
-    """ALERT's filter after a frame: measured over profiled time of the whole frame, whose noise is adapted."""
-    mean, variance, noise = memory[KALMAN], memory[KALMAN + 1], memory[KALMAN + 2]
-    gain = (variance + noise) / (variance + noise + 0.001)
-    error = ratio - mean
-    memory[KALMAN] = mean + gain * error
-    memory[KALMAN + 1] = max((1.0 - gain) * (variance + noise) + 0.001, 1e-6)
-    memory[KALMAN + 2] = max(0.3 * noise + 0.7 * (gain * error) ** 2, 1e-5)
