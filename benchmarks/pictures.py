@@ -6,12 +6,15 @@ found out.
 
 from __future__ import annotations
 
+import argparse
 import io
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetson.errors import missing_extra
+from jetson.errors import OfframpError, missing_extra
+from jetson.files import sha256_file, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,3 +66,38 @@ def as_svg(size: tuple[float, float], title: str, source: str, fill: Callable[[F
         told = {"Date": None, "Creator": None, "Title": f"Offramp: {title}", "Description": f"sha256 {source}"}
         figure.savefig(stream, format="svg", metadata=told)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def program(
+    words: list[str] | None,
+    name: str,
+    text: str | None,
+    default: Sequence[Path],
+    draw: Callable[[Path, str], Iterable[tuple[str, str]]],
+) -> int:
+    """A command line that draws results.
+
+    Args:
+        words: of the command line; `sys.argv` when None.
+        name: of the module.
+        text: what it says of itself.
+        default: files of results where none are named; empty when they must be.
+        draw: from a file of results and its SHA-256 to pictures, each a file's name and its content.
+
+    Returns:
+        What the command exits with; errors are one line on stderr.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=text)
+    many = "*" if default else "+"
+    parser.add_argument("results", type=Path, nargs=many, metavar="FILE", help="as the benchmark wrote it")
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder of pictures, by default docs/images")
+    options = parser.parse_args(words)
+    try:
+        for file in options.results or default:
+            for place, content in draw(file, sha256_file(file) if file.exists() else ""):
+                write_file(options.out / place, content)
+                print(f"-> {options.out / place}")
+    except OfframpError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0

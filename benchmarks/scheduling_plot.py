@@ -5,7 +5,6 @@ FILE is what `python -m benchmarks.scheduling` wrote; without one, all of benchm
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.pictures import BLACK, BLUE, GREEN, IMAGES, ORANGE, PURPLE, SKY, VERMILION, as_svg
+from benchmarks.pictures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, as_svg, program
 from benchmarks.scheduling_table import Recorded, command, read
-from jetson.errors import OfframpError
-from jetson.files import sha256_file, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -190,20 +187,12 @@ def shown(recorded: Recorded, name: str) -> str:
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scheduling_plot", description=__doc__)
-    parser.add_argument("results", type=Path, nargs="*", metavar="FILE", help="as benchmarks.scheduling wrote it")
-    parser.add_argument("--out", type=Path, default=IMAGES, help="folder of pictures, by default docs/images")
-    options = parser.parse_args(words)
-    try:
-        for file in options.results or sorted(RESULTS.glob("scheduling-*.json")):
-            out = picture(options.out, file.stem)
-            recorded = read(file)
-            write_file(out, draw(recorded, f"policies on {recorded.data}", sha256_file(file)))
-            print(f"-> {out}")
-    except OfframpError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return program(words, "benchmarks.scheduling_plot", __doc__, sorted(RESULTS.glob("scheduling-*.json")), _drawn)
+
+
+def _drawn(file: Path, source: str) -> list[tuple[str, str]]:
+    recorded = read(file)
+    return [(picture(Path(), file.stem).name, draw(recorded, f"policies on {recorded.data}", source))]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ FILE is what `python -m benchmarks.cost.growth` wrote, by default that of benchm
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,7 @@ import numpy as np
 from benchmarks.cost import record
 from benchmarks.cost.growth import AXES, PICTURES, SERIES, at, middle, written
 from benchmarks.cost.record import Recorded
-from benchmarks.pictures import BLUE, IMAGES, ORANGE, VERMILION, as_svg
-from jetson.errors import OfframpError
-from jetson.files import sha256_file, write_file
+from benchmarks.pictures import BLUE, ORANGE, VERMILION, as_svg, program
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,20 +75,12 @@ def picture(folder: Path, which: str) -> Path:
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost.growth_plot", description=__doc__)
-    default = record.RESULTS / "cost-growth.json"
-    parser.add_argument("results", type=Path, nargs="?", default=default, metavar="FILE", help="as growth wrote it")
-    parser.add_argument("--out", type=Path, default=IMAGES, help="folder of pictures, by default docs/images")
-    options = parser.parse_args(words)
-    try:
-        recorded = record.read(options.results)
-        for which in PICTURES:
-            write_file(picture(options.out, which), draw(recorded, which, sha256_file(options.results)))
-            print(f"-> {picture(options.out, which)}")
-    except OfframpError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return program(words, "benchmarks.cost.growth_plot", __doc__, [record.RESULTS / "cost-growth.json"], _drawn)
+
+
+def _drawn(file: Path, source: str) -> list[tuple[str, str]]:
+    recorded = record.read(file)
+    return [(picture(Path(), which).name, draw(recorded, which, source)) for which in PICTURES]
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from jetson.errors import BadInput
 from jetson.files import storage, write_file
@@ -102,6 +103,11 @@ def setting(recorded: Recorded) -> str:
     machine = recorded.machine
     known = ", ".join(f"{k} {machine[k]}" for k in ("onnxruntime", "torch") if k in machine)
     return f"{machine['processor']}, {machine['cores']} cores, {known}"
+
+
+def spread(values: Sequence[float]) -> list[float]:
+    """Median, 10 % and 90 % quantile."""
+    return [round(float(v), 6) for v in np.quantile(values, (0.5, 0.1, 0.9))]
 
 
 def tell(line: str) -> None:

@@ -7,7 +7,18 @@ from pathlib import Path
 
 from benchmarks.cost.record import command, read
 
-NAMES = ("overhead", "cuts", "infer", "prediction", "preprocessing", "streams", "growth")
+NAMES = (
+    "overhead",
+    "cuts",
+    "infer",
+    "prediction",
+    "peers",
+    "cold",
+    "building",
+    "preprocessing",
+    "streams",
+    "growth",
+)
 """Modules of this package with a `main`, and a `table` of what it recorded; `make bench` runs them in this order."""
 
 

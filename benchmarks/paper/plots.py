@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.paper.summary import Exit, Summary, load
-from benchmarks.pictures import BLACK, BLUE, GREEN, IMAGES, ORANGE, PURPLE, SKY, VERMILION, as_svg
-from jetson.errors import OfframpError
-from jetson.files import sha256_file, write_file
+from benchmarks.pictures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, as_svg, program
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,19 +120,11 @@ def picture(folder: Path, name: str) -> Path:
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.paper.plots", description=__doc__)
-    parser.add_argument("results", type=Path, nargs="+", metavar="FILE", help="as benchmarks.paper wrote it")
-    parser.add_argument("--out", type=Path, default=IMAGES, help="folder of pictures, by default docs/images")
-    options = parser.parse_args(words)
-    try:
-        for file in options.results:
-            out = picture(options.out, file.stem)
-            write_file(out, draw(load(file), sha256_file(file)))
-            print(f"-> {out}")
-    except OfframpError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return program(words, "benchmarks.paper.plots", __doc__, (), _drawn)
+
+
+def _drawn(file: Path, source: str) -> list[tuple[str, str]]:
+    return [(picture(Path(), file.stem).name, draw(load(file), source))]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.paper import plots
+from benchmarks.pictures import IMAGES
 from benchmarks.tables import BUNDLES, RESULTS
 from jetson.errors import MissingExtra
 from jetson.files import sha256_file
@@ -79,7 +80,7 @@ def results_of(picture):
 
 
 def test_every_picture_shows_the_results_that_are_there():
-    drawn = sorted(plots.IMAGES.glob("*.svg"))
+    drawn = sorted(IMAGES.glob("*.svg"))
     told = {p.stem: re.findall(r"sha256 (\w{64})<", p.read_text()) for p in drawn}
     assert told == {name: [sha256_file(RESULTS / f"{results_of(name)}.json")] for name in told}
     assert {f"scheduling-{name}" for name in BUNDLES} <= set(told)

@@ -89,8 +89,9 @@ def test_the_pictures_of_the_page_show_its_figures():
 def test_a_tiny_run_keeps_its_models(monkeypatch, tmp_path, capsys):
     pytest.importorskip("torch")
     out, bundles = tmp_path / "cost-growth.json", tmp_path / "models"
-    words = f"--rounds 2 --exits 0 1 --image --depth 2 --streams --bundles {bundles} --out {out}".split()
+    words = f"--rounds 2 --exits 0 1 --image --depth 3 --streams --bundles {bundles} --out {out}".split()
     monkeypatch.setattr(growth, "PROCESSES", 1)
+    monkeypatch.setattr(growth.Case.__new__, "__defaults__", (0, 32, 2, 1))
     monkeypatch.setattr(sys, "argv", ["growth", *words])
     growth.main()
     figures = record.read(out).figures
@@ -99,6 +100,6 @@ def test_a_tiny_run_keeps_its_models(monkeypatch, tmp_path, capsys):
     )
     low, middle, high = figures["depth"]["ms"][0]
     assert 0 < low <= middle <= high and all(mib > 0 for mib in figures["exits"]["mib"])
-    assert "exporting tiny-1-224-12" in capsys.readouterr().err
-    assert sorted(p.name for p in bundles.iterdir()) == ["tiny-0-224-12", "tiny-0-224-2", "tiny-1-224-12"]
+    assert "exporting tiny-1-32-2" in capsys.readouterr().err
+    assert sorted(p.name for p in bundles.iterdir()) == ["tiny-0-32-2", "tiny-0-32-3", "tiny-1-32-2"]
     assert str(bundles) not in record.command(record.read(out))

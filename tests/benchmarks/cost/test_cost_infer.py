@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.cost import infer
+from benchmarks.cost import infer, watch
 from benchmarks.cost.record import Recorded
 from jetson.engines import onnxruntime as ort_engines
 from jetson.runtime import Runtime
@@ -23,10 +23,10 @@ def test_a_frames_laps_are_all_of_its_time(bundle, monkeypatch):
     clock, laps_clock = VirtualClock(), VirtualClock(0.0)
     for module in ("jetson.runtime", "jetson.walk"):
         monkeypatch.setattr(f"{module}.clock", clock)
-    monkeypatch.setattr(infer, "perf_counter", laps_clock)
+    monkeypatch.setattr(watch, "perf_counter", laps_clock)
     engines = FakeEngines(bundle, clock, fake_profile(bundle))
     engines.after = lambda _name: laps_clock.advance(2.0)
-    laps = infer.Laps()
+    laps = watch.Laps()
     policy = EveryExit(Paths.of(bundle.manifest))
     decide = policy.decide
 
@@ -35,7 +35,7 @@ def test_a_frames_laps_are_all_of_its_time(bundle, monkeypatch):
         return decide(state)
 
     policy.decide = slow
-    runtime = Runtime(bundle, infer.TimedEngines(engines, laps), infer.TimedPolicy(policy, laps))
+    runtime = Runtime(bundle, watch.TimedEngines(engines, laps), watch.TimedPolicy(policy, laps))
     laps.start()
     runtime.infer(np.zeros((8, 8, 1), np.uint8), Budget.unbounded())
     laps.end("answer")
@@ -49,11 +49,16 @@ def test_a_frames_laps_are_all_of_its_time(bundle, monkeypatch):
 
 
 def test_the_table():
-    stages = {stage: [10.0 * n, 1.0, 99.0] for n, stage in enumerate(infer.STAGES, start=1)}
+    stages = {stage: [10.0 * n, 1.0, 99.0] for n, stage in enumerate(watch.STAGES, start=1)}
     case = {"size": "tiny", "exits": 4, "budget": "known", "boundaries": 13.0, "stages_us": stages, "frames": 9}
-    case |= {"boundary_us": [12.34, 10.0, 15.0], "share": [0.005, 0.004, 0.006], "ratio": [1.01, 1.0, 1.02]}
+    case |= {
+        "boundary_us": [12.34, 10.0, 15.0],
+        "frame_us": [300.0, 200.0, 400.0],
+        "share": [0.005, 0.004, 0.006],
+        "ratio": [1.01, 1.0, 1.02],
+    }
     text = infer.table(Recorded("infer", {"threads": 1}, {"processor": "abacus", "cores": 2}, {"cases": [case]}))
-    row = "| ViT-tiny | 4 | known | 13 | 12.3 (10.0 to 15.0) | 0.50 (0.40 to 0.60) | 1.010 (1.000 to 1.020) |"
+    row = "| ViT-tiny | 4 | known | 13 | 12.3 (10.0 to 15.0) | 300 (200 to 400) | 0.50 (0.40 to 0.60) | 1.010 (1.000 to"
     assert row in text
     assert "| ViT-tiny | 4 | known | 10 | 20 | 30 | 50 | 60 | 70 | 80 | 90 |" in text and "units that" in text
 
@@ -64,5 +69,5 @@ def test_a_real_run(bundle):
     assert [c["budget"] for c in cases] == ["known", "hidden"] and all(c["exits"] == 4 for c in cases)
     for case in cases:
         assert 2 <= case["boundaries"] <= len(bundle.manifest.units) and 0 < case["share"][0] < 1
-        assert set(case["stages_us"]) == set(infer.STAGES) and case["ratio"][1] <= case["ratio"][0] <= case["ratio"][2]
+        assert set(case["stages_us"]) == set(watch.STAGES) and case["ratio"][1] <= case["ratio"][0] <= case["ratio"][2]
     assert len(msgspec.json.encode(cases)) < 100_000
