@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def replay(
     pace: bool = True,
     level: float = 0.95,
     hidden: bool = False,
+    watch: Callable[[Answer], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Answer one frame per line of the trace; frames are taken in turn and start over at the end.
 
@@ -40,6 +42,7 @@ def replay(
         pace: wait for the moment `t_ms` of each line; without, frames follow one another at once.
         level: a budget counts as one that can be met when the quickest exit's latency at this quantile fits into it.
         hidden: the runtime is not told the budgets, but cut when they run out; what it had in hand then counts.
+        watch: is given every answer, once it is known whether it met its budget.
 
     Yields:
         A record per frame, plain data: the answer, its budget, and whether it was right.
@@ -56,7 +59,11 @@ def replay(
         answer = _infer_hidden(runtime, frame, line) if hidden else _infer(runtime, frame, line)
         record: dict[str, Any] = {"frame": number, "t_ms": t_ms, **answer.to_dict()}
         if hidden and line.final_ms < math.inf:
-            record |= {"budget_ms": line.final_ms, "met_deadline": answer.answered_ms <= line.final_ms}
+            met = answer.answered_ms <= line.final_ms
+            answer = dataclasses.replace(answer, budget_ms=line.final_ms, met_deadline=met)
+            record |= {"budget_ms": line.final_ms, "met_deadline": met}
+        if watch is not None:
+            watch(answer)
         told_ms = record["budget_ms"]
         record["feasible"] = None if told_ms is None else told_ms >= feasible_ms
         record["branches"] = sum(run.unit in branches for run in answer.trace)

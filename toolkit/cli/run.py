@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,16 @@ import click
 
 from jetson.errors import BadInput, DataError
 from jetson.files import check_writable, write_file
+from jetson.listen import listening, on_port
 from jetson.manifest import Manifest, Precision
+from jetson.metrics import Metrics
 from jetson.profiling.profile import LatencyProfile
 from jetson.replay import replay, summarise
 from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget
 from jetson.scheduling.induction import Late
 from jetson.scheduling.trace import FrameBudget, load_trace, save_trace
+from jetson.serve import Service
 from toolkit.cli.console import out, print_json, print_table, progress_bars, say
 from toolkit.cli.info import metric, quality
 from toolkit.cli.options import BUNDLE, ENGINE, JSON, LIKE, PRECISION, PRICE_PER_MJ, expected_budgets
@@ -52,6 +56,8 @@ from toolkit.cli.options import BUNDLE, ENGINE, JSON, LIKE, PRECISION, PRICE_PER
 @click.option(
     "--record-trace", type=click.Path(path_type=Path), help="Write when frames came and their budgets, as CSV."
 )
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Counts for Prometheus, on this port; 0: any free.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Who may read them: 0.0.0.0 is everybody.")
 @ENGINE
 @PRECISION
 @JSON
@@ -74,6 +80,8 @@ def command(
     level: float,
     record: Path | None,
     record_trace: Path | None,
+    metrics_port: int | None,
+    metrics_host: str,
     engine: str | None,
     precision: Precision | None,
     as_json: bool,
@@ -123,9 +131,10 @@ def command(
         say("the data's labels are not this bundle's task: answers are not judged")
     records: list[dict[str, Any]] = []
     pace = budget_trace is not None and not no_pace
-    with progress_bars() as begin:
+    metrics = Metrics([e.name for e in runtime.bundle.manifest.exits])
+    with _told(metrics, metrics_host, metrics_port), progress_bars() as begin:
         done = begin("answering", len(trace))
-        for line in replay(runtime, part.images, trace, profile, targets, pace, level, hidden):
+        for line in replay(runtime, part.images, trace, profile, targets, pace, level, hidden, metrics.count):
             records.append(line)
             if as_json:
                 print_json(line)
@@ -145,6 +154,15 @@ def command(
         show(summary, runtime.bundle.manifest, profile)
     if notice is not None:
         say(notice)
+
+
+def _told(metrics: Metrics, host: str, port: int | None) -> contextlib.AbstractContextManager[None]:
+    """Metrics can be read on this port, if there is one."""
+    if port is None:
+        return contextlib.nullcontext()
+    server = on_port(Service(None, metrics), host, port)
+    say(f"metrics on http://{host}:{server.port}/metrics")
+    return listening(server)
 
 
 def _fits(targets: Any, runtime: Runtime) -> bool:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from jetson.errors import DataError, missing_extra
+from jetson.errors import DataError, FrameError
 from jetson.files import sha256_file, storage
+from jetson.images import decode_image
 from toolkit.data.wording import one_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-# A file is only ever opened as one of these, whatever its name says: Pillow knows formats that start other programs.
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 
 
 def is_image_file(path: Path) -> bool:
@@ -35,27 +31,12 @@ def decode(path: Path) -> np.ndarray:
         StorageError: the file cannot be read.
         MissingExtra: Pillow is not installed.
     """
-    try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError:
-        raise missing_extra("pillow", "images") from None
     with storage(path, "read"):
         content = path.read_bytes()
-    # What Pillow's decoders raise on damaged files; OSError is not the disk here, the bytes are already read.
-    damaged = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, ZeroDivisionError)
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                grey = (np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
-            if "transparency" in upright.info:
-                upright = upright.convert("RGBA")
-            return np.array(upright.convert("RGB"), dtype=np.uint8)
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: not a PNG, JPEG, BMP or WebP image; replace or remove it") from None
-    except (*damaged, struct.error, zlib.error, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: the image cannot be decoded ({one_line(error)}); replace or remove it") from None
+        return decode_image(content)
+    except FrameError as error:
+        raise DataError(f"{path}: {one_line(error)}; replace or remove it") from None
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
