@@ -6,6 +6,7 @@ import contextlib
 import errno
 import importlib
 import io
+import keyword
 import os
 import signal
 import sys
@@ -13,11 +14,13 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import click
+from click.shell_completion import shell_complete
 
 from jetson import __version__
 from jetson.errors import OfframpError
 
 COMMANDS = {
+    "import": "Make a checkpoint of your own ViT, with untrained exits.",
     "train": "Train a multi-exit ViT: a checkpoint.",
     "build": "Cut a checkpoint into units, export and check them: a bundle.",
     "calibrate": "Learn anew how good and how sure a bundle's exits are; int8 from other frames.",
@@ -26,10 +29,12 @@ COMMANDS = {
     "profile": "Measure a bundle's units on this device: a latency profile.",
     "doctor": "Tell whether this machine is ready, and what mends what is not.",
     "run": "Answer frames within a budget.",
+    "serve": "Answer frames over HTTP or a Unix socket.",
     "plan": "Tell what the planner would do within a budget, and why.",
     "simulate": "Replay budgets with every policy, without hardware.",
     "suggest": "Tell which early exits are worth their time.",
     "report": "Write a run's report, one HTML file.",
+    "completion": "Print what makes a shell complete offramp's commands.",
     "demo": "Everything once, on handwritten digits, in a few minutes.",
 }
 INTERRUPTED = 130
@@ -45,7 +50,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"toolkit.cli.{cmd_name}").command
+        # A module cannot be called like a keyword of Python: `import` lies in import_.py.
+        module = cmd_name + "_" * keyword.iskeyword(cmd_name)
+        command: click.Command = importlib.import_module(f"toolkit.cli.{module}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -72,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code. Errors of `jetson.errors` become one line on stderr; a bug keeps its traceback.
     """
+    if asked := os.environ.get("_OFFRAMP_COMPLETE"):
+        return shell_complete(cli, {}, "offramp", "_OFFRAMP_COMPLETE", asked)
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may hold what the terminal cannot show

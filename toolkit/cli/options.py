@@ -17,7 +17,9 @@ from jetson.scheduling.trace import load_trace
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print data instead of tables.")
 THREADS = click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads [default: all cores].")
-
+HEADS = click.option(
+    "--heads", type=int, help="Attention heads of a timm state dict [default: by timm's config.json, or width / 64]."
+)
 
 ENGINE = click.option("--engine", type=click.Choice(NAMES), help="What runs the units.")
 PRECISION = click.option(

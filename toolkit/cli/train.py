@@ -9,7 +9,7 @@ import click
 
 from jetson.errors import missing_extra
 from toolkit.cli.console import print_json, print_table, say
-from toolkit.cli.options import JSON, THREADS, Size
+from toolkit.cli.options import HEADS, JSON, THREADS, Size
 from toolkit.training import settings as defaults
 
 if TYPE_CHECKING:
@@ -34,13 +34,15 @@ NEEDED = ("torch", "transformers", "accelerate", "safetensors")
     "--backbone",
     default="tiny",
     show_default=True,
-    metavar="tiny|small|base|DIR",
-    help="A size with random weights, or a transformers ViT, DeiT or DINOv2 checkpoint directory.",
+    metavar="tiny|small|base|MODEL",
+    help="A size with random weights, or a MODEL as offramp import takes it: a transformers ViT, DeiT or DINOv2 "
+    "checkpoint directory, or a timm state dict.",
 )
+@HEADS
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
-    help="What trains when [default: end-to-end; classifier-wise for a DIR].",
+    help="What trains when [default: end-to-end; classifier-wise for a MODEL].",
 )
 @click.option("--epochs", default=defaults.EPOCHS, show_default=True, help="Passes over the images, in every phase.")
 @click.option("--batch-size", default=defaults.BATCH_SIZE, show_default=True, help="Images per step.")
@@ -49,14 +51,14 @@ NEEDED = ("torch", "transformers", "accelerate", "safetensors")
     "learning_rate",
     default=defaults.LEARNING_RATE,
     show_default=True,
-    help=f"Highest learning rate; weights of a DIR take {defaults.PRETRAINED_FACTOR:g} of it.",
+    help=f"Highest learning rate; weights of a MODEL take {defaults.PRETRAINED_FACTOR:g} of it.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the weights, the order and the augmentation.")
 @click.option(
     "--image-size",
     type=Size(),
     metavar="N|HxW",
-    help="Model input [default: the data's size; the checkpoint's for a DIR].",
+    help="Model input [default: the data's size; its own for a MODEL].",
 )
 @click.option("--patch-size", type=int, help=f"Edge of a patch, for a size [default: {defaults.PATCH_SIZE}].")
 @click.option("--depth", type=int, help=f"Layers, for a size [default: {defaults.DEPTH}].")

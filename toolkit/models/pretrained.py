@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import nn
 
 from jetson.errors import ModelError, first_line
 from jetson.files import sha256_file
-from toolkit.models.backbone import MODEL_CLASSES, as_pair
+from toolkit.models.backbone import MODEL_CLASSES, Head, as_pair
 from toolkit.models.config import BackboneConfig, Family, Pooling
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -37,6 +37,8 @@ class Pretrained:
     std: tuple[float, ...]
     normalisation: str
     """Where mean and std come from, in words."""
+    remarks: tuple[str, ...] = ()
+    """What else was taken to be so, and why."""
 
 
 def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretrained:
@@ -80,7 +82,7 @@ def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretr
     mean, std, source = _normalisation(folder, family, encoder.config.num_channels)
     config = BackboneConfig(
         family=family,
-        pooling=_pooling(family, len(heads)),
+        pooling=usual_pooling(family, len(heads)),
         transformers=_plain(encoder.config.to_diff_dict()),
         pretrained=_digest(weights),
     )
@@ -106,6 +108,22 @@ def resize_input(encoder: Any, image: tuple[int, int], family: Family) -> None:
         table = embeddings.interpolate_pos_encoding(like, image[0], image[1])
     embeddings.position_embeddings = nn.Parameter(table.clone())
     settings.image_size = image[0] if image[0] == image[1] else list(image)
+
+
+def fill_head(head: Head, classifiers: Sequence[nn.Linear], order: Sequence[int] | None = None) -> None:
+    """Give a final head the weights of a checkpoint's own classifiers.
+
+    Args:
+        head: of as many outputs.
+        classifiers: as many as the head has.
+        order: at each output of the head, the classifier's; the same order when None.
+    """
+    own = [head.classifier, *([head.distillation] if head.distillation is not None else [])]
+    rows = slice(None) if order is None else list(order)
+    with torch.no_grad():
+        for ours, theirs in zip(own, classifiers, strict=True):
+            ours.weight.copy_(theirs.weight[rows])
+            ours.bias.copy_(theirs.bias[rows])
 
 
 @contextlib.contextmanager
@@ -145,7 +163,8 @@ def _heads(model: nn.Module) -> tuple[nn.Linear, ...]:
     return tuple(getattr(model, n) for n in names if isinstance(getattr(model, n, None), nn.Linear))
 
 
-def _pooling(family: Family, heads: int) -> Pooling:
+def usual_pooling(family: Family, heads: int) -> Pooling:
+    """What the final head of a family reads, by its number of classifiers."""
     if family.startswith("dinov2"):
         return "class+mean"
     return "class+distillation" if heads == 2 else "class"
@@ -158,10 +177,21 @@ def _normalisation(folder: Path, family: str, channels: int) -> tuple[tuple[floa
         mean, std = settings.get("image_mean"), settings.get("image_std")
         if settings.get("do_normalize", True) and mean and std and len(mean) == len(std) == channels:
             return tuple(map(float, mean)), tuple(map(float, std)), "preprocessor_config.json"
+    return usual_normalisation(family, channels, "no preprocessor_config.json")
+
+
+def usual_normalisation(family: str, channels: int, why: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Mean and deviation that a family is usually trained with, per channel, and a sentence that says so.
+
+    Args:
+        family: as `transformers` names it.
+        channels: of the images.
+        why: why it is taken.
+    """
     mean, std = CENTRED if family == "vit" else IMAGENET
     if channels != len(mean):
-        return (0.5,) * channels, (0.5,) * channels, "0.5 for every channel"
-    return mean, std, f"the usual one of {family} (no preprocessor_config.json)"
+        return (0.5,) * channels, (0.5,) * channels, f"0.5 for every channel ({why})"
+    return mean, std, f"the usual one of {family} ({why})"
 
 
 def _read_json(file: Path, folder: Path) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from toolkit.data import DataSet
 from toolkit.models.backbone import SIZES, Backbone, sized_backbone
 from toolkit.models.config import BackboneConfig, ModelConfig, parse_exits
 from toolkit.models.multi_exit import MultiExitModel
-from toolkit.models.pretrained import Pretrained, load_pretrained
+from toolkit.models.pretrained import Pretrained, fill_head
+from toolkit.models.recognise import recognise
 from toolkit.models.record import Recipe
 from toolkit.training.seeds import derived
 from toolkit.training.settings import DEPTH, MOST_PATCHES, PATCH_SIZE, TrainSettings
@@ -72,25 +73,27 @@ def compose(settings: TrainSettings, data: DataSet) -> Plan:
     recipe = _recipe(settings, data, pretrained=found is not None)
     cut = _limited(data, recipe)
     notes = [_describe_data(cut, data), _describe_backbone(adapted, backbone, source), *([head] if head else [])]
+    notes += found.remarks if found else ()
     return Plan(cut, model, recipe, found is None or not _fits(found, data), tuple(notes))
 
 
 def _pretrained(settings: TrainSettings, data: DataSet) -> Pretrained | None:
     if settings.backbone in SIZES:
+        if settings.heads is not None:
+            raise ModelError(f"--heads is for a timm state dict; the sizes {', '.join(SIZES)} have their own")
         return None
-    folder = Path(settings.backbone).expanduser()
-    if not folder.is_dir():
+    path = Path(settings.backbone).expanduser()
+    if not path.exists():
         raise ModelError(
-            f"--backbone {settings.backbone}: neither a size ({', '.join(SIZES)}) nor a folder with a transformers "
-            "checkpoint"
+            f"--backbone {settings.backbone}: neither a size ({', '.join(SIZES)}) nor a folder or file with a model"
         )
     for option, value in (("--patch-size", settings.patch_size), ("--depth", settings.depth)):
         if value is not None:
             raise ModelError(f"{option} is for the sizes {', '.join(SIZES)}; a checkpoint has its own")
-    found = load_pretrained(folder, settings.image_size)
+    found = recognise(path, settings.image_size, settings.heads)
     channels = len(found.mean)
     if data.channels not in (1, channels):
-        raise DataError(f"the images have {data.channels} channels, the backbone in {folder} takes {channels}")
+        raise DataError(f"the images have {data.channels} channels, the backbone in {path} takes {channels}")
     return found
 
 
@@ -142,11 +145,7 @@ def _keep_head(model: MultiExitModel, data: DataSet, found: Pretrained) -> str:
                 f"; its classes ({_some(found.labels)}) are taken to be the data's ({_some(data.classes)}) in order"
             )
     head = model.backbone.head
-    own = [head.classifier, *([head.distillation] if head.distillation is not None else [])]
-    with torch.no_grad():
-        for ours, theirs in zip(own, found.heads, strict=True):
-            ours.weight.copy_(theirs.weight[order])
-            ours.bias.copy_(theirs.bias[order])
+    fill_head(head, found.heads, order)
     if data.task == "regression":
         assert data.train.targets is not None
         to_standard(head, *spread(data.train.targets))

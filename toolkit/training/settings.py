@@ -33,7 +33,9 @@ class TrainSettings:
     exits: str
     """`LAYER:BRANCH[:OPTION=NUMBER...]`, comma separated."""
     backbone: str = "tiny"
-    """A size name, or a `transformers` checkpoint directory."""
+    """A size name, a `transformers` checkpoint directory, or a timm state dict."""
+    heads: int | None = None
+    """Attention heads of a timm state dict, which does not say."""
     strategy: Strategy | None = None
     """`end-to-end`; `classifier-wise` for a pretrained backbone."""
     epochs: int = EPOCHS
@@ -64,7 +66,7 @@ class TrainSettings:
         """
         if not self.exits.strip():
             raise ModelError(f"no early exits given; write them as LAYER:BRANCH, e.g. {EXAMPLE}")
-        least = {"epochs": 1, "batch_size": 2, "depth": 1, "patch_size": 1, "limit": 2, "seed": 0}
+        least = {"epochs": 1, "batch_size": 2, "depth": 1, "patch_size": 1, "limit": 2, "seed": 0, "heads": 1}
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
