@@ -28,6 +28,13 @@ PRECISION = click.option(
 LIKE = click.option(
     "--like", type=click.Path(path_type=Path), help="With --hidden: a trace of budgets like those to be expected."
 )
+LATE = click.option(
+    "--late",
+    default="lost",
+    show_default=True,
+    type=click.Choice(["lost", "best-so-far"]),
+    help="What counts when an answer comes late.",
+)
 PRICE_PER_MJ = click.option(
     "--price-per-mj", default=0.0, show_default=True, help="Of a millijoule, where the profile knows the power drawn."
 )

@@ -24,7 +24,7 @@ from jetson.scheduling.trace import FrameBudget, load_trace, save_trace
 from jetson.serve import Service
 from toolkit.cli.console import out, print_json, print_table, progress_bars, say
 from toolkit.cli.info import metric, quality
-from toolkit.cli.options import BUNDLE, ENGINE, JSON, LIKE, PRECISION, PRICE_PER_MJ, expected_budgets
+from toolkit.cli.options import BUNDLE, ENGINE, JSON, LATE, LIKE, PRECISION, PRICE_PER_MJ, expected_budgets
 
 
 @click.command("run")
@@ -44,13 +44,7 @@ from toolkit.cli.options import BUNDLE, ENGINE, JSON, LIKE, PRECISION, PRICE_PER
 @click.option("--miss-rate", type=float, help="Promise at most this share of late answers, e.g. 0.01.")
 @click.option("--price-per-ms", default=0.0, show_default=True, help="What a millisecond is worth, in right answers.")
 @PRICE_PER_MJ
-@click.option(
-    "--late",
-    default="lost",
-    show_default=True,
-    type=click.Choice(["lost", "best-so-far"]),
-    help="What counts when an answer comes late.",
-)
+@LATE
 @click.option("--level", default=0.95, show_default=True, help="Quantile at which the quickest exit must fit a budget.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write the lines of --json to this file too.")
 @click.option(

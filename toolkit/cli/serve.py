@@ -16,7 +16,7 @@ from jetson.runtime import Runtime
 from jetson.scheduling.induction import Late
 from jetson.serve import Service
 from toolkit.cli.console import say
-from toolkit.cli.options import BUNDLE, ENGINE, PRECISION, THREADS
+from toolkit.cli.options import BUNDLE, ENGINE, LATE, PRECISION, THREADS
 
 
 @click.command("serve")
@@ -28,13 +28,7 @@ from toolkit.cli.options import BUNDLE, ENGINE, PRECISION, THREADS
 @click.option("--policy", default="planner", show_default=True, help="Who decides; offramp simulate names the others.")
 @click.option("--miss-rate", type=float, help="Promise at most this share of late answers, e.g. 0.01.")
 @click.option("--price-per-ms", default=0.0, show_default=True, help="What a millisecond is worth, in right answers.")
-@click.option(
-    "--late",
-    default="lost",
-    show_default=True,
-    type=click.Choice(["lost", "best-so-far"]),
-    help="What counts when an answer comes late.",
-)
+@LATE
 @ENGINE
 @PRECISION
 @THREADS
