@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 from benchmarks import tables
+from benchmarks.command import INTERRUPTED
 from benchmarks.cost.record import RESULTS
 from benchmarks.cost.tables import NAMES, cost_table
 
@@ -24,7 +25,10 @@ def main() -> int:
     failed = []
     for name in options.names or NAMES:
         print(f"== {name}", flush=True)
-        if subprocess.run([sys.executable, "-m", f"benchmarks.cost.{name}"], check=False).returncode:
+        code = subprocess.run([sys.executable, "-m", f"benchmarks.cost.{name}"], check=False).returncode
+        if code == INTERRUPTED:
+            return code
+        if code:
             failed.append(name)
         else:
             print(cost_table(name, RESULTS), flush=True)
@@ -35,4 +39,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # the benchmark has said so
+        sys.exit(INTERRUPTED)

@@ -66,7 +66,7 @@ class Runtime:
         self._timed = timed
         self._ahead = ahead and engines.ahead
         self._walker = Walker(bundle.manifest, engines, self._ahead, late)
-        self._late = late
+        self.late = late
         self._last_answer = -math.inf
         self._exits = bundle.manifest.exits
         self._lock = threading.Lock()
@@ -203,7 +203,7 @@ class Runtime:
             raise BudgetError(f"every frame needs a budget: there are {len(frames)} frames and {len(given)} budgets")
         limits = [self._limit(budget) for budget in given]
         with self._lock:
-            return answer_all(frames, limits, start, self.policy, self._one, self._late)
+            return answer_all(frames, limits, start, self.policy, self._one, self.late)
 
     def _limit(self, budget: Budget | None) -> Budget:
         limit = budget if budget is not None else Budget.unbounded()
@@ -265,7 +265,7 @@ class Runtime:
             FrameEnd(
                 budget_ms=(told.deadline - start) * 1e3,
                 final_ms=(deadline - start) * 1e3,
-                elapsed_ms=answer.answered_ms if told.known and self._late == "best-so-far" else answer.elapsed_ms,
+                elapsed_ms=answer.answered_ms if told.known and self.late == "best-so-far" else answer.elapsed_ms,
                 revised_at_ms=((told.changed_at if told.known else budget.cut_at) - start) * 1e3,
                 known=told.known,
             )
@@ -280,7 +280,7 @@ class Runtime:
         label = manifest.classes[index] if index is not None and manifest.classes is not None else None
         deadline, now = budget.deadline(start), clock()
         known = deadline != math.inf
-        counts = hand.since if self._late == "best-so-far" else now
+        counts = hand.since if self.late == "best-so-far" else now
         return Answer(
             exit=hand.exit + 1,
             exit_name=self._exits[hand.exit].name,

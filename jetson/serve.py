@@ -24,6 +24,7 @@ from jetson.metrics import TYPE, Metrics
 from jetson.preprocessing import MAX_EDGE
 from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget, clock
+from jetson.streams import since_call
 
 MOST_BYTES = 1 << 28
 """Of a frame; larger ones are refused unread."""
@@ -43,20 +44,27 @@ class Service:
         """
         self.runtime, self.metrics = runtime, metrics
 
-    def answer(self, frame: Any, budget: Budget) -> dict[str, Any]:
+    def answer(self, frame: Any, budget: Budget, arrived: float) -> dict[str, Any]:
         """Answer one frame.
+
+        Args:
+            frame: what `Runtime.infer` takes.
+            budget: its time.
+            arrived: the moment, in seconds, from which the answer's times count.
 
         Raises:
             FrameError, BudgetError: it cannot be answered so.
             EngineError: an engine failed and no exit could answer.
         """
         assert self.runtime is not None
+        began = clock()
         try:
             found = self.runtime.infer(frame, budget)
         except OfframpError as error:
             if not isinstance(error, BadInput):
                 self.metrics.fail()
             raise
+        found = since_call(found, began - arrived, budget.deadline(arrived) - arrived, self.runtime.late)
         self.metrics.count(found)
         return found.to_dict()
 
@@ -158,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             budget = budget_of(asked, arrived)
             frame = frame_of(content, self.headers.get("Content-Type", ""), self.headers.get("Frame-Shape"))
-            answer = self.service.answer(frame, budget)
+            answer = self.service.answer(frame, budget, arrived)
         except MissingExtra as error:
             self._send(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"error": str(error)})
         except BadInput as error:
@@ -166,7 +174,7 @@ class Handler(BaseHTTPRequestHandler):
         except OfframpError as error:
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(error)})
         else:
-            self._send(HTTPStatus.OK, answer | {"since_request_ms": (clock() - arrived) * 1e3})
+            self._send(HTTPStatus.OK, answer)
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         """Answer without having read the body, after which nothing more can be read."""

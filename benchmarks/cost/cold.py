@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import one_line
+from benchmarks.cost.exported import model_option
 from benchmarks.cost.fresh import PHASES, profile_of
 from benchmarks.cost.record import Recorded, in_process, parser_for, record, setting, spread, tell
 from benchmarks.paper.tables import rows_of
@@ -156,9 +157,7 @@ def folder(given: Path | None) -> Iterator[Path]:
 
 def main(words: list[str] | None = None) -> None:
     parser = parser_for("cold", __doc__)
-    parser.add_argument("--size", default="small", help="of the ViT: tiny, small or base")
-    parser.add_argument("--image", type=int, default=224, help="edge of its input, pixels")
-    parser.add_argument("--patch", type=int, default=16, help="edge of a patch, pixels")
+    model_option(parser)
     parser.add_argument("--exits", type=int, default=12, help="the last layer's included; a divisor of 12")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15, help="fresh processes of each kind")
@@ -172,4 +171,4 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    one_line(main, "no figures were written")

@@ -161,4 +161,4 @@ def _saved_ms(found: dict[str, float]) -> float:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    one_line(main, "no figures were written")

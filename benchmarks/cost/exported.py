@@ -13,6 +13,7 @@ import msgspec
 from benchmarks.cost.record import tell
 from jetson.beliefs import Posterior
 from jetson.bundle import MANIFEST, Bundle
+from jetson.errors import BadInput
 
 DEPTH = 12
 POSTERIOR = Posterior(alone=(0.0, 1.0), joined=(0.0, 1.0, 0.5, 0.5))
@@ -35,12 +36,43 @@ def folder_of(options: argparse.Namespace) -> Iterator[Path]:
         yield Path(temporary)
 
 
+def check_even(parts: int) -> None:
+    """Refuse a number of segments that layers cannot be dealt out to evenly.
+
+    Raises:
+        BadInput: it does not divide the depth.
+    """
+    if parts < 1 or DEPTH % parts:
+        raise BadInput(f"{parts} exits do not lie evenly in {DEPTH} layers")
+
+
+def cases_option(parser: argparse.ArgumentParser) -> None:
+    """Which models, in what setting, and where they are kept."""
+    parser.add_argument("--sizes", nargs="+", default=["tiny", "small"], choices=("tiny", "small", "base"))
+    parser.add_argument("--exits", nargs="+", type=int, default=[4, 12], help="divisors of 12")
+    parser.add_argument("--threads", type=int, default=1, help="of the engines")
+    parser.add_argument("--image", type=int, default=224, help="edge, pixels")
+    parser.add_argument("--patch", type=int, default=16, help="edge, pixels")
+    folder_option(parser)
+
+
+def model_option(parser: argparse.ArgumentParser) -> None:
+    """Which model."""
+    parser.add_argument("--size", default="small", help="of the ViT: tiny, small or base")
+    parser.add_argument("--image", type=int, default=224, help="edge of its input, pixels")
+    parser.add_argument("--patch", type=int, default=16, help="edge of a patch, pixels")
+
+
 def cut_model(folder: Path, size: str, cuts: int, image: int, patch: int) -> Path:
     """A ViT of 12 layers cut into segments of as many layers each, with an MLP exit after each but the last.
 
     Returns:
         The bundle's folder. Later exits are worth more, and they have posteriors.
+
+    Raises:
+        BadInput: so many segments do not lie evenly in its layers.
     """
+    check_even(cuts)
     from benchmarks.models import cut_bundle, random_model
     from toolkit.models.config import ExitConfig
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import one_line
-from benchmarks.cost.exported import cut_model, folder_of, folder_option, opened
+from benchmarks.cost.exported import cases_option, cut_model, folder_of, opened
 from benchmarks.cost.record import Recorded, in_process, parser_for, record, setting, spread, tell
 from benchmarks.cost.watch import STAGES, Ending, Laps, TimedEngines, TimedPolicy
 from benchmarks.paper.tables import rows_of
@@ -99,14 +99,9 @@ def _timed(loaded: Runtime, known: Budget | None, usual: float, frames: int) -> 
 
 def main(words: list[str] | None = None) -> None:
     parser = parser_for(NAME, __doc__)
-    parser.add_argument("--sizes", nargs="+", default=["tiny", "small"], choices=("tiny", "small", "base"))
-    parser.add_argument("--exits", nargs="+", type=int, default=[4, 12], help="divisors of 12")
-    parser.add_argument("--threads", type=int, default=1, help="of the engines")
     parser.add_argument("--seconds", type=float, default=10.0, help="to profile a model for")
     parser.add_argument("--frames", type=int, default=200, help="of each budget")
-    parser.add_argument("--image", type=int, default=224, help="edge, pixels")
-    parser.add_argument("--patch", type=int, default=16, help="edge, pixels")
-    folder_option(parser)
+    cases_option(parser)
     options = parser.parse_args(words)
     found = []
     with folder_of(options) as folder:
@@ -162,4 +157,4 @@ def _titles(case: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    one_line(main, "no figures were written")

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.cost.exported import DEPTH, check_even
 from benchmarks.cost.fresh import profile_of
 from benchmarks.models import cut_bundle, random_model, whole_bundle, with_samples
 from jetson.bundle import Bundle
-from jetson.errors import BadInput
 from jetson.files import write_file
 from jetson.profiling.measure import measure
 from toolkit.export.onnx import export_module
 from toolkit.models.config import ExitConfig
 from toolkit.models.multi_exit import MultiExitModel
-
-DEPTH = 12
 
 
 class EveryExit(torch.nn.Module):
@@ -46,8 +44,7 @@ def multi_exit(size: str, image: int, patch: int, exits: int) -> MultiExitModel:
     Raises:
         BadInput: so many exits do not lie evenly in its layers.
     """
-    if exits < 1 or DEPTH % exits:
-        raise BadInput(f"{exits} exits do not lie evenly in {DEPTH} layers")
+    check_even(exits)
     layers = range(DEPTH // exits, DEPTH, DEPTH // exits)
     found = tuple(ExitConfig(layer=n, architecture="mlp") for n in layers)
     return trained_alike(random_model(size, image, patch, found, DEPTH))

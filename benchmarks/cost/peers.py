@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks.command import one_line
 from benchmarks.cost.cold import ROOT, folder, prepare
+from benchmarks.cost.exported import model_option
 from benchmarks.cost.record import Recorded, in_process, parser_for, record, setting, tell, versions
 from benchmarks.paper.tables import rows_of
 from jetson.errors import WorkFailed
@@ -184,9 +185,7 @@ def table(recorded: Recorded) -> str:
 
 def main(words: list[str] | None = None) -> None:
     parser = parser_for("peers", __doc__)
-    parser.add_argument("--size", default="small", help="of the ViT: tiny, small or base")
-    parser.add_argument("--image", type=int, default=224, help="edge of its input, pixels")
-    parser.add_argument("--patch", type=int, default=16, help="edge of a patch, pixels")
+    model_option(parser)
     parser.add_argument(
         "--exits", type=int, nargs="+", default=[4, 12], help="the last layer's included; divisors of 12"
     )
@@ -214,4 +213,4 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    one_line(main, "no figures were written")

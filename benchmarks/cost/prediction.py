@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import one_line
-from benchmarks.cost.exported import cut_model, folder_of, folder_option, opened
+from benchmarks.cost.exported import cases_option, cut_model, folder_of, opened
 from benchmarks.cost.record import Recorded, in_process, parser_for, record, setting, tell
 from benchmarks.paper.tables import rows_of
 from jetson.engines import load_engines
@@ -91,14 +91,9 @@ def measured(folder: Path, threads: int, seconds: float) -> list[dict[str, Any]]
 
 def main(words: list[str] | None = None) -> None:
     parser = parser_for(NAME, __doc__)
-    parser.add_argument("--sizes", nargs="+", default=["tiny", "small"], choices=("tiny", "small", "base"))
-    parser.add_argument("--exits", nargs="+", type=int, default=[4, 12], help="divisors of 12")
-    parser.add_argument("--threads", type=int, default=1, help="of the engines")
     parser.add_argument("--seconds", type=float, default=60.0, help="to profile for, and to measure afterwards")
     parser.add_argument("--repeats", type=int, default=3, help="of all that")
-    parser.add_argument("--image", type=int, default=224, help="edge, pixels")
-    parser.add_argument("--patch", type=int, default=16, help="edge, pixels")
-    folder_option(parser)
+    cases_option(parser)
     options = parser.parse_args(words)
     cases = []
     with folder_of(options) as folder:
@@ -147,4 +142,4 @@ def table(recorded: Recorded) -> str:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    one_line(main, "no figures were written")

@@ -134,4 +134,4 @@ def _cell(found: dict[str, float] | None) -> str:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    one_line(main, "no figures were written")

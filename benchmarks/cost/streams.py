@@ -254,4 +254,4 @@ def table(recorded: Recorded) -> str:
 
 
 if __name__ == "__main__":
-    one_line(main)
+    one_line(main, "no figures were written")

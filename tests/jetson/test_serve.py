@@ -67,7 +67,7 @@ def test_raw_pixels_and_an_image_file_are_the_same_frame(served, runtime):
     assert status == 200
     expected = runtime.infer(FRAME)
     assert raw["exit"] == expected.exit and raw["class"] == expected.class_index and raw["label"] == expected.label
-    assert raw["budget_ms"] is None and raw["since_request_ms"] >= raw["elapsed_ms"] > 0.0
+    assert raw["budget_ms"] is None and raw["elapsed_ms"] > raw["waited_ms"] > 0.0
     status, image = served.ask("POST", "/infer", image_file(FRAME), {"Content-Type": "image/png"})
     assert status == 200
     assert (image["exit"], image["class"]) == (raw["exit"], raw["class"])
@@ -78,7 +78,7 @@ def test_a_budget_counts_from_the_request(served):
     for path, headers in (("/infer?budget_ms=5000", {}), ("/infer", {"Budget-Ms": "5000"})):
         status, answer = served.ask("POST", path, FRAME.tobytes(), RAW | headers)
         assert status == 200 and answer["met_deadline"] is True
-        assert 4000.0 < answer["budget_ms"] < 5000.0
+        assert answer["budget_ms"] == pytest.approx(5000.0, abs=1e-3)
     status, answer = served.ask("POST", "/infer?budget_ms=0", FRAME.tobytes(), RAW)
     assert status == 200 and answer["met_deadline"] is False
     status, answer = served.ask("POST", "/infer?budget_ms=inf", FRAME.tobytes(), RAW)
