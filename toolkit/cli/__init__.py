@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib
 import io
 import keyword
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
 from click.shell_completion import shell_complete
 
 from jetson import __version__
 from jetson.errors import OfframpError
+from toolkit.cli.stop import Terminated, clean_stop
 
 COMMANDS = {
     "import": "Make a checkpoint of your own ViT, with untrained exits.",
@@ -86,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # file names may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        with _clean_stop():
+        with clean_stop():
             invoke(words)
             sys.stdout.flush()
         return 0
@@ -98,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_first(words), str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort) as error:
         return _fail(_first(words), str(error) or "interrupted", INTERRUPTED)
-    except _Terminated:
+    except Terminated:
         return _fail(_first(words), "terminated", TERMINATED)
     except (BrokenPipeError, SystemExit) as error:
         # The reader of our output has gone, and there is nobody to tell. rich makes a SystemExit of it.
@@ -116,30 +114,6 @@ def invoke(words: Sequence[str]) -> None:
     """Run one command; what it raises is for the caller. `cli.main` would print and exit on its own."""
     with cli.make_context("offramp", list(words)) as context:
         cli.invoke(context)
-
-
-class _Terminated(BaseException):
-    """SIGTERM came."""
-
-
-@contextlib.contextmanager
-def _clean_stop() -> Iterator[None]:
-    """Let SIGTERM unwind as Ctrl-C does, so that nothing half written stays.
-
-    Not where `accelerate launch` started us: there a process may sit in a collective call that only the signal ends.
-    """
-    if "LOCAL_RANK" in os.environ or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _fail(command: str, message: str, code: int) -> int:
