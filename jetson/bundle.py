@@ -46,15 +46,23 @@ class Bundle:
                 )
             content = file.read_bytes()
         bundle = cls(folder, decode_manifest(content, str(file)))
-        files = bundle._files()
-        for name, stated in files:
+        for name, stated in bundle._files():
             with storage(folder / stated.file, "read"):
                 bundle._check_file(name, stated)
-        if verify:
-            bundle._check_hashes(files)
         with storage(folder, "read"):
             bundle._check_strangers()
+        if verify:
+            bundle.verify()
         return bundle
+
+    def verify(self) -> None:
+        """Hash every file, for who opened the bundle without.
+
+        Raises:
+            BundleError: one was altered.
+            StorageError: one cannot be read.
+        """
+        self._check_hashes(self._files())
 
     def file(self, unit: Unit, precision: Precision | None = None) -> Path:
         """Where the ONNX file of `unit` lies, in its own precision or another.

@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -89,6 +88,8 @@ def write_file(path: Path, content: bytes | str) -> None:
         StorageError: the folder cannot be written, the disk is full, or `path` is a device, a pipe or a folder;
             `path` is then as it was before.
     """
+    import tempfile  # with `random`, which loading a bundle has no use for
+
     data = content.encode() if isinstance(content, str) else content
     temporary = ""
     try:
@@ -122,6 +123,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the folder cannot be written or the disk is full.
     """
+    import tempfile
+
     temporary: Path | None = None
     lock: int | None = None
     try:
@@ -172,6 +175,8 @@ def _replace_folder(new: Path, path: Path) -> None:
     if not path.exists():
         os.rename(new, path)
         return
+    import tempfile
+
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
     try:
         os.rename(path, old / "was")

@@ -125,8 +125,11 @@ class Runtime:
             BadInput: no such policy.
         """
         loaded = LatencyProfile.load(profile) if isinstance(profile, str | Path) else profile
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, verify=False)
+        # Hashing leaves the interpreter to the import, reading a manifest would have to wait for it.
         prepare_engine(engine or ("onnxruntime" if loaded is None else loaded.engine.name))
-        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        if opened is not bundle:
+            opened.verify()
         check_prices(price_per_ms, price_per_mj)
         prices = Prices() if loaded is None else Prices.of(loaded, price_per_ms, price_per_mj)
         asks = miss_rate is not None or prices.per_ms > 0.0 or len(budgets_ms) > 0

@@ -26,7 +26,7 @@ from benchmarks.paper.tables import rows_of
 from jetson.errors import WorkFailed
 
 OURS, SAME, WHOLE, TORCH = "Offramp", "bare ONNX Runtime, the same files", "the uncut model, one session", "PyTorch"
-UNWARMED, STEPS = "without warm-up", "steps"
+UNWARMED, FIRST, STEPS = "without warm-up", "without warm-up, the first time with this profile", "steps"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -46,6 +46,7 @@ def contestants(work: Path, threads: int) -> dict[str, list[str]]:
     return {
         OURS: ours,
         UNWARMED: [*ours, "0"],
+        FIRST: [*ours, "0"],
         STEPS: ["steps", *ours[1:]],
         SAME: ["onnxruntime", count, *map(str, cut)],
         WHOLE: ["onnxruntime", count, str(next((work / "whole" / "units").glob("*.onnx")))],
@@ -53,10 +54,18 @@ def contestants(work: Path, threads: int) -> dict[str, list[str]]:
     }
 
 
-def start(words: list[str], cache: Path) -> dict[str, Any]:
-    """Run a fresh process to its first answer, with compiled Python files at hand as an installed package has them."""
+def start(words: list[str], cache: Path, first: bool = False) -> dict[str, Any]:
+    """Run a fresh process to its first answer, with compiled Python files at hand as an installed package has them.
+
+    Args:
+        words: what it is told.
+        cache: folder for those files, and for what a load keeps for the next.
+        first: whether nothing has been kept yet.
+    """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment |= {"PYTHONPYCACHEPREFIX": str(cache), "OMP_NUM_THREADS": "1"}
+    cache.mkdir(exist_ok=True)
+    environment["OFFRAMP_CACHE"] = tempfile.mkdtemp(dir=cache) if first else str(cache / "offramp")
     command = [sys.executable, "-m", "benchmarks.cost.fresh", *words]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -72,11 +81,12 @@ def run(work: Path, threads: int, rounds: int) -> dict[str, Any]:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in lines}
     for index in range(-1, rounds):
         for name in rng.permutation(list(lines)):
-            done = start(lines[name], work / "cache")
+            done = start(lines[name], work / "cache", name == FIRST)
             if index >= 0:
                 found[name].append(done)
         tell(f"round {index + 1} of {rounds}")
     ratios = {phase: _ratio(found[UNWARMED], found[SAME], phase) for phase in PHASES}
+    ratios["loaded the first time"] = _ratio(found[FIRST], found[SAME], "loaded")
     return {
         "processes": {name: _phases(runs) for name, runs in found.items() if name != STEPS},
         "ratios": ratios | {"answered after warm-up": _ratio(found[OURS], found[SAME], PHASES[-1])},
@@ -127,7 +137,7 @@ def table(recorded: Recorded) -> str:
         held = [
             f"{found['bytes'][k] / 1e6:.0f}" for k in ("resident", "own", "of_files", "peak") if k in found["bytes"]
         ]
-        rows.append([f"{OURS}, {name}" if name == UNWARMED else name, *spans, *(held or [""] * 4)])
+        rows.append([f"{OURS}, {name}" if name in (UNWARMED, FIRST) else name, *spans, *(held or [""] * 4)])
     lines = [f"{what}: {_spread(ratio, '{:.2f}')}" for what, ratio in figures["ratios"].items()]
     memory = figures["memory"]
     if memory is not None:

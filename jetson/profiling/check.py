@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 import msgspec
@@ -21,15 +20,14 @@ def check_profile(profile: LatencyProfile, bundle: Bundle) -> None:
     Raises:
         ProfileError: what differs, and the command that makes the right profile.
     """
-    remedy = _remedy(bundle)
     manifest = bundle.manifest
     if not speaks_of(profile, manifest):
-        raise ProfileError(f"the profile was measured on another bundle than {bundle.path}; {remedy}")
+        raise ProfileError(f"the profile was measured on another bundle than {bundle.path}; {_remedy(bundle)}")
     if set(profile.units) != {u.name for u in manifest.units} or [e.name for e in profile.exits] != [
         e.name for e in manifest.exits
     ]:
-        raise ProfileError(f"the profile does not name the units and exits of {bundle.path}; {remedy}")
-    _compare("device", profile.device, this_device(), remedy)
+        raise ProfileError(f"the profile does not name the units and exits of {bundle.path}; {_remedy(bundle)}")
+    _compare("device", profile.device, this_device(), bundle)
 
 
 def speaks_of(profile: LatencyProfile, manifest: Manifest) -> bool:
@@ -52,24 +50,27 @@ def check_engine(profile: LatencyProfile, bundle: Bundle, engine: EngineInfo, pr
     Raises:
         ProfileError: what differs, and the command that makes the right profile.
     """
-    remedy = _remedy(bundle)
-    _compare("engine", profile.engine, engine, remedy)
+    _compare("engine", profile.engine, engine, bundle)
     for unit, here in zip(bundle.manifest.units, precisions, strict=True):
         measured = profile.units[unit.name].precision
         if measured != here:
             raise ProfileError(
-                f"the profile was measured with {unit.name} in {measured}, and it is loaded in {here}; {remedy}"
+                f"the profile was measured with {unit.name} in {measured}, and it is loaded in {here}; "
+                f"{_remedy(bundle)}"
             )
 
 
-def _compare(what: str, measured: Record, here: Record, remedy: str) -> None:
+def _compare(what: str, measured: Record, here: Record, bundle: Bundle) -> None:
     found = msgspec.to_builtins(here)
     for key, value in msgspec.to_builtins(measured).items():
         if value != found[key]:
             raise ProfileError(
-                f"the profile was measured on another {what} ({key}: {value!r} there, {found[key]!r} here); {remedy}"
+                f"the profile was measured on another {what} ({key}: {value!r} there, {found[key]!r} here); "
+                f"{_remedy(bundle)}"
             )
 
 
 def _remedy(bundle: Bundle) -> str:
+    import shlex
+
     return f"make one for this with: offramp profile {shlex.quote(str(bundle.path))} --out profile.json"

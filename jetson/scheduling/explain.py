@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from jetson.errors import BudgetError
 from jetson.manifest import Manifest
 from jetson.profiling.profile import LEVELS
 from jetson.scheduling import learning, wording
 from jetson.scheduling.budget import Budget, clock
+from jetson.scheduling.chosen import HeldOutReplay
 from jetson.scheduling.costs import kernel
 from jetson.scheduling.forecast import Clock, Forecast, forecast
 from jetson.scheduling.induction import Table
@@ -24,7 +26,6 @@ from jetson.scheduling.likely import Boundary, Look, likely_way
 from jetson.scheduling.memory import STALL_LEVEL, TAU
 from jetson.scheduling.outlook import plain_outlook, scale_of
 from jetson.scheduling.planner import Planner
-from jetson.scheduling.plans import HeldOutReplay
 from jetson.scheduling.policy import State
 from jetson.scheduling.rules import ADVANCE, STOP
 
@@ -103,6 +104,7 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON, where infinite times are None."""
         found = asdict(self)
+        found["replay"] = None if self.replay is None else structs.asdict(self.replay)
         for step in found["steps"]:
             step["left_ms"] = step["left_ms"] if step["left_ms"] < math.inf else None
             step["others"] = [{"action": a, "value": v} for a, v in step["others"]]

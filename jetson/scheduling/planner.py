@@ -17,6 +17,7 @@ from jetson.profiling.profile import LEVELS, LatencyProfile
 from jetson.samples import Samples
 from jetson.scheduling import learning
 from jetson.scheduling.budget import Budget
+from jetson.scheduling.chosen import Chosen, code, keep, recall
 from jetson.scheduling.induction import THRIFT, Late, Prices
 from jetson.scheduling.memory import TAU
 from jetson.scheduling.outlook import plain_outlook
@@ -61,6 +62,7 @@ class Planner(Ruled):
         budgets_ms: Sequence[float] = (),
         background: bool = False,
         plan: Plan | None = None,
+        chosen: Chosen | None = None,
     ) -> None:
         """Solve the tables.
 
@@ -78,6 +80,7 @@ class Planner(Ruled):
                 still to be seen.
             background: solve anew in a thread of its own when budgets turn out to behave otherwise.
             plan: solved before for the very same arguments.
+            chosen: what solving for the very same arguments found before.
 
         Raises:
             BudgetError: the miss rate cannot be promised, or there is no such budget.
@@ -86,7 +89,7 @@ class Planner(Ruled):
         self.prices, self.late, self.miss_rate = prices or Prices(), late, miss_rate
         self._solver = Solver(manifest, profile, samples or {}, self.prices, late, confidence, level)
         self.costs, self._level = self._solver.costs, level
-        self.plan = plan or self._solver.plan(miss_rate)
+        self.plan = plan or self._solver.plan(miss_rate, chosen)
         super().__init__("planner", manifest, profile, self._rules())
         self._before_ms = profile.preprocess_ms.median
         self._per_ms = self.prices.per_ms + THRIFT / self._solver.total_ms
@@ -107,11 +110,17 @@ class Planner(Ruled):
         """For a bundle, with the answers that it records; options as of the class."""
         samples = {role: found for role in ("fit", "select") if (found := bundle.samples(role)) is not None}
         content = msgspec.json.encode([bundle.manifest, profile, repr(sorted(options.items()))])
-        key = hashlib.sha256(content).hexdigest()
-        made = cls(bundle.manifest, profile, samples, background=True, plan=_PLANS.get(key), **options)
-        if key not in _PLANS and len(_PLANS) >= KEPT_PLANS:
+        key = hashlib.sha256(code() + content).hexdigest()
+        foretold = bool(options.get("budgets_ms"))  # replayed anew with what they change
+        chosen = None if key in _PLANS or foretold else recall(key)
+        made = cls(bundle.manifest, profile, samples, background=True, plan=_PLANS.get(key), chosen=chosen, **options)
+        if key in _PLANS:
+            return made
+        if len(_PLANS) >= KEPT_PLANS:
             _PLANS.pop(next(iter(_PLANS)))
-        _PLANS[key] = made.plan
+        plan = _PLANS[key] = made.plan
+        if chosen is None and not foretold and plan.known_replay is not None and plan.hidden_replay is not None:
+            keep(Chosen(key, plan.known_replay, plan.hidden_replay, plan.tau))
         return made
 
     def commit(self, state: State) -> int | None:

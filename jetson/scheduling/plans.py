@@ -14,6 +14,7 @@ from jetson.manifest import Manifest
 from jetson.profiling.profile import LatencyProfile
 from jetson.samples import Samples
 from jetson.scheduling import learning
+from jetson.scheduling.chosen import Chosen, HeldOutReplay
 from jetson.scheduling.costs import Costs, stalling
 from jetson.scheduling.guarantee import careful_factor
 from jetson.scheduling.heldout import Revised, budgets_over, draw_latencies, draw_revisions, walk
@@ -23,8 +24,6 @@ from jetson.scheduling.outlook import Outlook, learn_outlook, plain_outlook
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.slowdown import usual_stalls
 
-AS_MUCH = 0.001
-"""A difference in value, in right answers, that computing less outweighs."""
 REPLAYED = 8000
 """Frames of the held-out replay."""
 SEED = 7
@@ -36,30 +35,6 @@ HIDDEN_POINTS = 256
 """Of the grid for unknown budgets: of these only a distribution is known, so that no state is exact to a thousandth."""
 LEAST_AFTER = 3.0
 """Frames that must have come after one kind of frame, before they count for what comes next."""
-
-
-@dataclass(frozen=True)
-class HeldOutReplay:
-    """Which table won where confidence was replayed against its absence on the same frames."""
-
-    confident: float
-    """Mean value with a look at answers,"""
-    plain: float
-    """and without."""
-    error: float
-    """Standard error of the difference, by the frames that differ from one another."""
-    sooner: bool
-    """Whether the look at answers computes less."""
-    n: int
-
-    @property
-    def won(self) -> bool:
-        """Whether the look at answers is to be shipped: when it is worth more, or as much and computes less.
-
-        As much: less by `AS_MUCH` at most. The standard error of a few hundred frames would let whole points pass.
-        """
-        gain = self.confident - self.plain
-        return gain > 0.0 or (self.sooner and gain > -AS_MUCH)
 
 
 @dataclass(frozen=True)
@@ -107,24 +82,32 @@ class Solver:
         self.usual_stalls = usual_stalls([profile.units[n].end_to_end_ms for n in self.names])
         self._confidence = confidence
         self._samples = samples
-        fit = samples.get("fit")
         self._plain = plain_outlook(manifest)
-        self._learnt = learn_outlook(manifest, fit) if fit is not None and confidence is not False else None
+
+    @cached_property
+    def _learnt(self) -> Outlook | None:
+        fit = self._samples.get("fit")
+        return learn_outlook(self.manifest, fit) if fit is not None and self._confidence is not False else None
 
     @cached_property
     def _latencies(self) -> npt.NDArray[np.float64]:
         """What units take on the frames of the held-out replay."""
         return draw_latencies(self.profile, self.names, REPLAYED, SEED)
 
-    def plan(self, miss_rate: float | None) -> Plan:
+    def plan(self, miss_rate: float | None, chosen: Chosen | None = None) -> Plan:
         """Before the first frame.
 
         Args:
             miss_rate: to promise; None for no promise.
+            chosen: what an earlier plan from the very same found.
 
         Raises:
             BudgetError: it cannot be promised.
         """
+        if chosen is not None:
+            known = self._table(self._winner(chosen.known))
+            hidden = self._untold(self._winner(chosen.hidden), blank())
+            return Plan(known, known, hidden, chosen.known, chosen.hidden, chosen.tau)
         known, known_replay = self._known(None)
         hidden, hidden_replay = self._hidden(blank())
         tau = 1.0
@@ -174,6 +157,10 @@ class Solver:
         length = 0.25 * math.log2(1.0 + stall_ms / self.total_ms * 64) if per_ms * self.total_ms > FEW_STALLS else 0.0
         together: npt.NDArray[np.float64] = np.concatenate([[often, length], ratios, share, after])
         return together
+
+    def _winner(self, replay: HeldOutReplay) -> Outlook:
+        looks = replay.won if self._confidence is None else self._confidence
+        return self._learnt if looks and self._learnt is not None else self._plain
 
     def _outlooks(self) -> list[Outlook]:
         return [o for o in (self._plain, self._learnt) if o is not None]

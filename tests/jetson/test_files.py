@@ -166,7 +166,7 @@ def test_a_failure_between_the_renames_keeps_the_old_folder(tmp_path, old_bundle
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(files.tempfile, "mkdtemp", full_disk)
+    monkeypatch.setattr("tempfile.mkdtemp", full_disk)
     with pytest.raises(StorageError, match="the disk is full"), new_folder(tmp_path / "bundle"):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from jetson.manifest import Manifest
 from jetson.profiling.profile import LatencyProfile
+from jetson.scheduling.chosen import HeldOutReplay
 from jetson.scheduling.explain import ExitShare, Explanation, explain
 from jetson.scheduling.grid import Grid, Panel, grid
 from jetson.scheduling.planner import Planner
-from jetson.scheduling.plans import HeldOutReplay
 from jetson.scheduling.wording import budget_words, milliseconds, percent
 from toolkit.report.formats import metric_name, significant
 from toolkit.report.palette import Style, style_of

@@ -17,6 +17,7 @@ from typing import Any
 
 import jetson.confidence
 import jetson.scheduling
+from jetson.cache import cache_folder
 from toolkit.simulate import loop
 
 KEPT = 3
@@ -61,7 +62,7 @@ def compile_loop(tell: Callable[[str], None], cache: Path | None = None) -> Call
         raise NotCompiled(f"numba cannot be used ({error}): pip install 'offramp[host]'") from error
     for function in called(loop.simulate):
         register_jitable(function)
-    folder = (cache or _default_folder()) / _version(numba.__version__)
+    folder = (cache or cache_folder("simulate", "simulate")) / _version(numba.__version__)
     if not any(folder.rglob("*.nbc")):
         tell("compiling the simulation, which takes some seconds the first time")
     with _numba_cache(numba.config, folder) as kept:
@@ -108,13 +109,6 @@ def _version(numba_version: str) -> str:
     for file in [*(f for folder in folders for f in sorted(folder.glob("*.py"))), Path(jetson.confidence.__file__)]:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _default_folder() -> Path:
-    if named := os.environ.get("OFFRAMP_CACHE"):
-        return Path(named) / "simulate"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "offramp" / "simulate"
 
 
 def best_loop(tell: Callable[[str], None], cache: Path | None = None) -> Callable[..., None]:

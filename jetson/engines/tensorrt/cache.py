@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from jetson.cache import cache_folder
 from jetson.engines.tensorrt.choose import choose, rebuild
 from jetson.engines.tensorrt.lock import try_lock
 from jetson.engines.tensorrt.records import VERSION, Entry, Fingerprint, Found, Key, State, Target
@@ -41,7 +42,7 @@ class Cache:
         Args:
             folder: `OFFRAMP_CACHE`, else `XDG_CACHE_HOME`/offramp/engines, else ~/.cache/offramp/engines when None.
         """
-        self.folder = (folder if folder is not None else _default_folder()).absolute()
+        self.folder = (folder if folder is not None else cache_folder("engines")).absolute()
 
     def find(self, key: Key) -> Entry | None:
         """The finished engine of a key, its SHA-256 checked; None when there is none, or what is there is damaged.
@@ -319,10 +320,3 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _default_folder() -> Path:
-    if named := os.environ.get("OFFRAMP_CACHE"):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "offramp" / "engines"

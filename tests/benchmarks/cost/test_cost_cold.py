@@ -20,13 +20,13 @@ def made_up(monkeypatch, tmp_path):
     """What `run` makes of processes that take what they are told, each a tenth longer than the one before."""
     counts = {}
 
-    def start(words, _cache):
-        kind = words[0] + ("-cold" if words[-1] == "0" else "")
+    def start(words, _cache, first=False):
+        kind = words[0] + ("-first" if first else "-cold" if words[-1] == "0" else "")
         counts[kind] = counts.get(kind, 0) + 1
         slow = 1 + counts[kind] / 10
         if words[0] == "steps":
             return started({"one": 0.1, "two": 0.1 + 0.2 * slow}, 0)
-        base = {"jetson": 3, "jetson-cold": 2, "onnxruntime": 1, "torch": 9}[kind] * slow
+        base = {"jetson": 3, "jetson-first": 4, "jetson-cold": 2, "onnxruntime": 1, "torch": 9}[kind] * slow
         return started({p: base * (n + 1) for n, p in enumerate(fresh.PHASES)}, 5_000_000)
 
     monkeypatch.setattr(cold, "start", start)
@@ -49,6 +49,7 @@ def test_processes_are_compared_pair_by_pair(monkeypatch, tmp_path):
     text = cold.table(Recorded("cold", settings, {"processor": "abacus", "cores": 2}, figures))
     assert f"| {cold.OURS}, {cold.UNWARMED} | 2600 (2440 to 2760) | 5200 (4880 to 5520)" in text
     assert "resident memory over the uncut model's: 1.00 (1.00 to 1.00)" in text and "two 260" in text
+    assert f"| {cold.OURS}, {cold.FIRST} | 5200 (4880 to 5520)" in text
     assert "abacus" in text and "3 fresh processes" in text
 
 
@@ -91,5 +92,7 @@ def test_a_tiny_run(monkeypatch, tmp_path, prepared):
     cold.main(words.split())
     recorded = record.read(out)
     assert "work" not in recorded.settings and json.loads(out.read_text())["name"] == "cold"
-    assert set(recorded.figures["processes"]) == {cold.OURS, cold.UNWARMED, cold.SAME, cold.WHOLE, cold.TORCH}
+    assert set(recorded.figures["processes"]) == {
+        *(cold.OURS, cold.UNWARMED, cold.FIRST, cold.SAME, cold.WHOLE, cold.TORCH)
+    }
     assert recorded.figures["files_bytes"] > 1e6 and "ViT-tiny, 32 px, 2 exits" in cold.table(recorded)
