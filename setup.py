@@ -34,7 +34,14 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["toolkit*", "jetson*", "calibration*"]),
     package_data={"toolkit.report": ["*.html.j2", "*.css", "*.js"], "jetson": ["py.typed"]},
-    install_requires=["numpy>=1.26", "msgspec>=0.19", "onnxruntime>=1.20", "click>=8.1", "rich>=13.9"],
+    install_requires=[
+        "numpy>=1.26",
+        "msgspec>=0.19",
+        "onnxruntime>=1.20",
+        "click>=8.1",
+        "rich>=13.9",
+        "tomli>=2.0; python_version < '3.11'",
+    ],
     extras_require={
         "host": HOST,
         "images": IMAGES,

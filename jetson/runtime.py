@@ -14,6 +14,7 @@ from jetson.beside import beside
 from jetson.bundle import Bundle
 from jetson.engines import Engines, load_engines, prepare_engine
 from jetson.errors import BadInput, BudgetError
+from jetson.log import get_logger, timed
 from jetson.manifest import Manifest, Precision
 from jetson.preprocessing import Preprocessor
 from jetson.profiling.check import check_engine, check_profile
@@ -30,6 +31,7 @@ from jetson.walk import InHand, Told, Walker
 if TYPE_CHECKING:
     from jetson.scheduling.explain import Explanation
 
+logger = get_logger(__name__)
 WARM_UP = {"onnxruntime": 1, "tensorrt": 3}
 """Runs of a unit, by engine, after which it is no longer slower than it will be."""
 
@@ -70,6 +72,7 @@ class Runtime:
         self._last_answer = -math.inf
         self._exits = bundle.manifest.exits
         self._lock = threading.Lock()
+        self._tells = logger.tells_details()
 
     @classmethod
     def load(
@@ -156,9 +159,13 @@ class Runtime:
                 simple = partial(make, policy, opened.manifest, loaded, level, ahead and engines.ahead)
                 chosen = (solved or simple)()
         runtime = cls(opened, engines, chosen, timed=loaded is not None, ahead=ahead, late=late)
-        for _ in range(WARM_UP[engines.info.name] if warm_up is None else warm_up):
-            for unit in range(len(opened.manifest.units)):
-                engines.run(unit)
+        if loaded is not None:
+            logger.info("profile of %s, made %s; %s decides", loaded.device.processor, loaded.created, chosen.name)
+        rounds = WARM_UP[engines.info.name] if warm_up is None else warm_up
+        with timed(logger, "warmed up, %d runs of each unit,", rounds):
+            for _ in range(rounds):
+                for unit in range(len(opened.manifest.units)):
+                    engines.run(unit)
         return runtime
 
     def infer(
@@ -235,6 +242,12 @@ class Runtime:
         answer = self._answer(hand, trace, error, start, ready, limit)
         self._last_answer = clock()
         self._finish(told, start, limit, answer)
+        if self._tells:
+            logger.debug(
+                "exit %s after %.3f ms of %.3f, slowdown %.2f, units %s",
+                *(answer.exit_name, answer.elapsed_ms, answer.budget_ms or math.inf, answer.slowdown),
+                ", ".join(run.unit for run in answer.trace),
+            )
         return answer
 
     def explain(self, budget: Budget | float | None = None) -> Explanation:
@@ -255,6 +268,8 @@ class Runtime:
 
     def close(self) -> None:
         """Free the engines."""
+        if self.notice is not None:
+            logger.info("%s", self.notice)
         self.engines.close()
 
     @property

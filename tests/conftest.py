@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.network import watched
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take Ctrl-C, also where whoever started us ignores it (a shell's background job): children inherit that."""
@@ -40,10 +42,11 @@ class Imports:
 
 @pytest.fixture(scope="session", autouse=True)
 def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of engines of the tests' own, in this process and in those it starts."""
+    """A cache of engines of the tests' own and no config file, in this process and in those it starts."""
     folder = tmp_path_factory.mktemp("engines")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OFFRAMP_CACHE", str(folder))
+        patch.setenv("OFFRAMP_CONFIG", os.devnull)  # whoever runs the tests may have a file
         yield folder
 
 
@@ -70,7 +73,8 @@ def demo_begun(
     folder = tmp_path_factory.mktemp("demo")
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         words = [sys.executable, "-m", "toolkit", "demo", "--out", str(folder / "runs" / "demo")]
-        process = subprocess.Popen(words, env=environment(), stdout=out, stderr=err, start_new_session=True)
+        env = watched(folder, environment())
+        process = subprocess.Popen(words, env=env, stdout=out, stderr=err, start_new_session=True)
     yield folder, process
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)

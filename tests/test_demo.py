@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from jetson import Bundle, LatencyProfile
 from tests.browser import ARGUMENTS, NO_BROWSER, find_browser
 from tests.conftest import offramp
+from tests.network import reached
 from toolkit.cli import main
 
 pytestmark = pytest.mark.slow
@@ -42,6 +44,12 @@ def test_demo_leaves_what_the_readme_promises(demo_run: Demo) -> None:
         assert (run / name).exists(), name
     for command in ("train", "build", "profile", "run", "report"):
         assert f"$ offramp {command} " in done.stdout
+
+
+def test_nobody_is_told_anything(demo_run: Demo) -> None:
+    """The demo and each of its five steps ran with every connection noted and refused."""
+    began, tried = reached(demo_run[0].parents[1])
+    assert began >= 6 and tried == []
 
 
 def test_exits_are_accurate_and_equal_to_pytorch(demo_run: Demo) -> None:
@@ -80,8 +88,8 @@ def test_second_demo_does_only_what_is_left(
     kept = {file: file.stat().st_mtime_ns for name in KEPT for file in (run / name).rglob("*")}
     asked: list[str] = []
 
-    def here(command: list[str], check: bool) -> SimpleNamespace:
-        assert command[:3] == [sys.executable, "-m", "toolkit"] and not check
+    def here(command: list[str], check: bool, env: dict[str, str], stdout: None) -> SimpleNamespace:
+        assert command[:3] == [sys.executable, "-m", "toolkit"] and not check and env["OFFRAMP_CONFIG"] == os.devnull
         words = ["1" if word == "10" else word for word in command[3:]]
         asked.append(shlex.join(command[3:]))
         return SimpleNamespace(returncode=offramp(*words).returncode if words[0] in ALONE else main(words))

@@ -67,6 +67,7 @@ def _open(content: bytes, name: str | None) -> Any:
         import onnxruntime
     except ImportError:
         raise missing_extra("onnxruntime", "host") from None
+    onnxruntime.disable_telemetry_events()  # on Windows it has some
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = available_cores()

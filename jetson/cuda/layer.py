@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 from abc import ABC, abstractmethod
 from collections import deque
@@ -17,10 +16,11 @@ import numpy.typing as npt
 
 from jetson.cuda import CudaDevice, Event
 from jetson.errors import CudaError
+from jetson.log import get_logger
 
 Release = Callable[[], None]
 
-logger = logging.getLogger(__name__.rpartition(".")[0])
+logger = get_logger(__name__)
 OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
 NO_DRIVER = (
     "there is no NVIDIA driver here (libcuda.so.1 cannot be loaded): on a Jetson JetPack brings it, and a container "

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from jetson.beside import beside
 from jetson.bundle import Bundle
 from jetson.errors import BadInput
+from jetson.log import get_logger, timed
 from jetson.manifest import Precision
 from jetson.profiling.memory import MemoryUse
 from jetson.profiling.profile import EngineInfo
 
+logger = get_logger(__name__)
 NAMES = ("onnxruntime", "tensorrt")
 
 
@@ -90,13 +92,18 @@ def load_engines(
         raise BadInput(f"unknown engine {name!r}; the engines are {', '.join(NAMES)}")
     chosen = tuple(precisions if precisions is not None else default_precisions(bundle, name))
     bundle.manifest.identity_at(chosen)  # refuses a precision that a unit does not have
-    if name == "tensorrt":
-        from jetson.engines.tensorrt.engines import TensorRTEngines
+    made: Engines
+    with timed(logger, "loaded %d units of %s into %s", len(chosen), bundle.path, name):
+        if name == "tensorrt":
+            from jetson.engines.tensorrt.engines import TensorRTEngines
 
-        return TensorRTEngines(bundle, chosen)
-    from jetson.engines.onnxruntime import OnnxRuntimeEngines
+            made = TensorRTEngines(bundle, chosen)
+        else:
+            from jetson.engines.onnxruntime import OnnxRuntimeEngines
 
-    return OnnxRuntimeEngines(bundle, threads, chosen)
+            made = OnnxRuntimeEngines(bundle, threads, chosen)
+    logger.debug("%s %s, %d threads, precisions %s", name, made.info.version, made.info.threads, ", ".join(chosen))
+    return made
 
 
 def prepare_engine(name: str) -> None:

@@ -176,6 +176,7 @@ def _import() -> Any:
         import onnxruntime
     except ImportError:
         raise missing_extra("onnxruntime", "host") from None
+    onnxruntime.disable_telemetry_events()  # on Windows it has some
     return onnxruntime
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import io
-import keyword
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import shell_complete
 
 from jetson import __version__
 from jetson.errors import OfframpError
+from jetson.log import get_logger
+from toolkit.cli import logs
+from toolkit.cli.group import Commands
+from toolkit.cli.quiet import no_telemetry
+from toolkit.cli.shared import apply, shared_options
 from toolkit.cli.stop import Terminated, clean_stop
 
 COMMANDS = {
@@ -34,38 +40,53 @@ COMMANDS = {
     "report": "Write a run's report, one HTML file.",
     "completion": "Print what makes a shell complete offramp's commands.",
     "demo": "Everything once, on handwritten digits, in a few minutes.",
+    "config": "Show which options come from where, and check the config files.",
+    "version": "Print the versions of offramp and of what it stands on.",
 }
 INTERRUPTED = 130
 TERMINATED = 143
+logger = get_logger(__name__)
 
 
-class _Commands(click.Group):
-    """Looks a subcommand up by name, without importing the others."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        # A module cannot be called like a keyword of Python: `import` lies in import_.py.
-        module = cmd_name + "_" * keyword.iskeyword(cmd_name)
-        command: click.Command = importlib.import_module(f"toolkit.cli.{module}").command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="offramp")
-def cli() -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="OFFRAMP_CONFIG",
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _option, file: _configure(context, file),
+    help="Take options from this TOML file [default: the user's, then ./offramp.toml].",
+)
+@shared_options
+@click.pass_context
+def cli(context: click.Context, **_shared: Any) -> None:
     """Deploy multi-exit Vision Transformers on NVIDIA Jetson.
 
     On the development host: train, build, report. On the device: profile, run. Exit code 2 means that the input
     cannot be used, 1 that the work failed; both come with one line that says why.
     """
+    apply(context)
+
+
+cli.helps = COMMANDS  # type: ignore[attr-defined]
+for _option in cli.params:
+    if isinstance(_option, click.Option) and _option.expose_value:
+        _option.envvar = f"OFFRAMP_{(_option.name or '').upper()}"
+
+
+def _configure(context: click.Context, file: Path | None) -> None:
+    """Read the config files, before any other option is."""
+    from toolkit.cli.config import FILES, SETTINGS
+    from toolkit.cli.settings import default_map, find, read
+
+    if context.resilient_parsing:  # a shell asks for completions
+        return
+    files = find() if file is None else [file]
+    settings = read(files, cast("Commands", context.command), context)
+    context.meta[FILES], context.meta[SETTINGS] = files, settings
+    context.default_map = default_map(settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,11 +99,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code. Errors of `jetson.errors` become one line on stderr; a bug keeps its traceback.
     """
     if asked := os.environ.get("_OFFRAMP_COMPLETE"):
+        from toolkit.cli import completion
+
+        completion.add_bash()
         return shell_complete(cli, {}, "offramp", "_OFFRAMP_COMPLETE", asked)
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
+    no_telemetry()
+    with logs.session():
+        return _ended(words)
+
+
+def _ended(words: Sequence[str]) -> int:
+    """Run one command to its exit code, saying in one line why it is not 0."""
     try:
         with clean_stop():
             invoke(words)
@@ -93,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(_first(words), _usage(error), 2)
     except OfframpError as error:
+        logger.debug("where it came from", exc_info=error)
         return _fail(_first(words), str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort) as error:
         return _fail(_first(words), str(error) or "interrupted", INTERRUPTED)
@@ -117,16 +149,20 @@ def invoke(words: Sequence[str]) -> None:
 
 
 def _fail(command: str, message: str, code: int) -> int:
-    print(f"offramp{command}: " + " ".join(message.split()), file=sys.stderr)
+    logs.tell_error(command, message, code)
     return code
 
 
 def _first(words: Sequence[str]) -> str:
-    return next((f" {w}" for w in words if w in COMMANDS), "")
+    return next((w for w in words if w in COMMANDS), "")
 
 
 def _usage(error: click.ClickException) -> str:
-    hint = ""
+    message, hint = error.format_message().rstrip(), ""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         hint = f" (see: {error.ctx.command_path} --help)"
-    return error.format_message().rstrip() + hint
+        option = error.param if isinstance(error, click.BadParameter) else None
+        source = error.ctx.get_parameter_source(option.name or "") if isinstance(option, click.Option) else None
+        if option is not None and source is ParameterSource.ENVIRONMENT:
+            message += f" (from the environment variable {option.envvar})"
+    return message + hint

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import logging
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -16,13 +21,65 @@ from rich.text import Text
 WIDE = 180
 """Columns of a table that no terminal limits."""
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+COLORS = ("auto", "always", "never")
+
+
+def _width() -> int | None:
+    """None, for the terminal's own, on a terminal; elsewhere COLUMNS where that is exported."""
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else WIDE
+
+
+out = Console(highlight=False, soft_wrap=True, width=_width())
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+@dataclass
+class Status:
+    """What the options of `offramp` itself ask of stderr."""
+
+    quiet: bool = False
+    """Neither remarks nor progress."""
+    as_json: bool = False
+    """Lines of JSON alone."""
+    color: str = "auto"
+
+
+status = Status()
+_steps = logging.getLogger("offramp.step")
+_remarks = logging.getLogger("offramp.remark")
+
+
+def color(when: str) -> None:
+    """Say when there are colours and styles.
+
+    Args:
+        when: `auto`: on a terminal, as far as NO_COLOR, FORCE_COLOR and TERM let; or `always`, or `never`.
+    """
+    if when == status.color:
+        return
+    status.color = when
+    systems: dict[str, dict[str, Any]] = {
+        "auto": {},
+        "always": {"force_terminal": True, "color_system": "standard", "no_color": False},
+        "never": {"color_system": None},
+    }
+    system = systems[when]
+    # Made anew in place: other modules hold these two by name.
+    Console.__init__(out, highlight=False, soft_wrap=True, width=_width(), **system)
+    Console.__init__(notes, stderr=True, highlight=False, soft_wrap=True, **system)
+
+
+def animated() -> bool:
+    """Whether bars may move on stderr: it is a terminal that can, and is not to be quiet or JSON."""
+    # Not notes.is_terminal: a pipe that is to have colours is still no place for moving bars.
+    return sys.stderr.isatty() and not notes.is_dumb_terminal and not (status.quiet or status.as_json)
+
+
 def say(text: str) -> None:
-    """A remark on stderr; markup in it is not interpreted."""
-    notes.print(text, markup=False)
+    """A remark on stderr; nothing in it is markup. --quiet silences it, a log file takes it all the same."""
+    if not (status.quiet or status.as_json):
+        notes.print(Text(text))
+    _remarks.info(text)
 
 
 def print_json(data: Any) -> None:
@@ -47,14 +104,14 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[], None]]]:
 
     On a terminal these are bars; elsewhere one plain line when a step begins.
     """
-    if not notes.is_terminal:
-        yield _plain
+    if not animated():
+        yield lambda title, parts: _told(title, parts, _plain(title, parts))
         return
     with _bars() as bars:
 
         def begin(title: str, parts: int) -> Callable[[], None]:
             task = bars.add_task(title, total=parts)
-            return lambda: bars.advance(task)
+            return _told(title, parts, lambda: bars.advance(task))
 
         yield begin
 
@@ -62,7 +119,7 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[], None]]]:
 @contextlib.contextmanager
 def progress_share(title: str) -> Iterator[Callable[[float], None]]:
     """One progress bar on stderr that is told the share done, 0..1."""
-    if not notes.is_terminal:
+    if not animated():
         say(f"{title} ...")
         yield lambda _share: None
         return
@@ -74,6 +131,18 @@ def progress_share(title: str) -> Iterator[Callable[[float], None]]:
 def _bars(count: bool = True) -> Progress:
     columns = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=30)]
     return Progress(*columns, *([MofNCompleteColumn()] if count else []), TimeElapsedColumn(), console=notes)
+
+
+def _told(title: str, parts: int, done: Callable[[], None]) -> Callable[[], None]:
+    """What is called after each part; the last one logs how long the step took."""
+    left, began = itertools.count(parts - 1, -1), time.monotonic()
+
+    def one_done() -> None:
+        done()
+        if next(left) == 0:
+            _steps.info("%s: %d in %.2f s", title, parts, time.monotonic() - began)
+
+    return one_done
 
 
 def _plain(title: str, parts: int) -> Callable[[], None]:

@@ -14,7 +14,7 @@ from jetson.bundle import Bundle
 from jetson.errors import BadInput, CudaError, MissingExtra, missing_extra
 from jetson.manifest import Precision
 from jetson.profiling.device import available_cores
-from toolkit.cli.console import notes, print_json, print_table, say
+from toolkit.cli.console import animated, notes, print_json, print_table, say
 from toolkit.cli.options import JSON, Precisions
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class _Bars(_Plain):
 
 @contextlib.contextmanager
 def _bars() -> Iterator[_Plain]:
-    if not notes.is_terminal:
+    if not animated():
         yield _Plain()
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

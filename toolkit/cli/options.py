@@ -74,6 +74,8 @@ class Size(click.ParamType):
     """`N` or `HxW`, in pixels: a pair (height, width)."""
 
     name = "N|HxW"
+    takes_numbers = True
+    """In a config file too: image-size = 224."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """Read the text."""

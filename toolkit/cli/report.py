@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.console import progress_share, say
+from toolkit.cli.console import print_json, progress_share, say
+from toolkit.cli.options import JSON
 
 if TYPE_CHECKING:
     from toolkit.report.comparison import Comparison
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 @click.option(
     "--comparison/--no-comparison", default=True, show_default=True, help="Simulate policies beside one another."
 )
-def command(run: Path, out: Path | None, comparison: bool) -> None:
+@JSON
+def command(run: Path, out: Path | None, comparison: bool, as_json: bool) -> None:
     """Write the report of the folder RUN (bundle/, profile.json, and frames.jsonl, checkpoint/ where they are)."""
     from toolkit.report import write_report
 
-    say(f"report -> {write_report(run, out, _compare if comparison else None)}")
+    file = write_report(run, out, _compare if comparison else None)
+    if as_json:
+        print_json({"report": str(file), "size_bytes": file.stat().st_size})
+    say(f"report -> {file}")
 
 
 def _compare(run: Run) -> Comparison | None:

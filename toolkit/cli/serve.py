@@ -15,8 +15,8 @@ from jetson.metrics import Metrics
 from jetson.runtime import Runtime
 from jetson.scheduling.induction import Late
 from jetson.serve import Service
-from toolkit.cli.console import say
-from toolkit.cli.options import BUNDLE, ENGINE, LATE, PRECISION, THREADS
+from toolkit.cli.console import print_json, say
+from toolkit.cli.options import BUNDLE, ENGINE, JSON, LATE, PRECISION, THREADS
 
 
 @click.command("serve")
@@ -32,6 +32,7 @@ from toolkit.cli.options import BUNDLE, ENGINE, LATE, PRECISION, THREADS
 @ENGINE
 @PRECISION
 @THREADS
+@JSON
 def command(
     bundle: Path,
     profile: Path | None,
@@ -45,6 +46,7 @@ def command(
     engine: str | None,
     precision: Precision | None,
     threads: int | None,
+    as_json: bool,
 ) -> None:
     """Answer frames over HTTP, one after another: POST /infer, GET /health, GET /metrics.
 
@@ -75,6 +77,8 @@ def command(
         runtime.close()
         raise
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    if as_json:
+        print_json({"listening": where})
     say(f"listening on {where} (POST /infer, GET /health, GET /metrics); Ctrl-C ends it")
     try:
         server.serve_forever(poll_interval=0.2)

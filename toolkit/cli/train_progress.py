@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from toolkit.cli.console import notes, say
+from toolkit.cli.console import animated, notes, say
 from toolkit.models.record import EpochRecord
 from toolkit.training import settings
 
@@ -66,4 +66,4 @@ def figures(record: EpochRecord) -> str:
 
 def shown() -> settings.Progress:
     """What fits where stderr goes."""
-    return Bars() if notes.is_terminal else Lines()
+    return Bars() if animated() else Lines()

@@ -11,11 +11,13 @@ import msgspec
 
 from jetson.bundle import Bundle
 from jetson.files import sha256_file, storage, write_file
+from jetson.log import get_logger, timed
 from jetson.manifest import Precision, Unit, Variant
 
 if TYPE_CHECKING:
     from toolkit.export.cut import UnitPlan
 
+logger = get_logger(__name__)
 UNITS = "units"
 """The bundle's folder of ONNX files."""
 Step = Callable[[str, int], Callable[[], None]]
@@ -51,8 +53,10 @@ def write_units(
         if before is not None and old is not None:
             unit = _take_over(plan, before, old, folder)
             reused.append(plan.name)
+            logger.info("unit %s has not changed: kept", plan.name)
         else:
-            unit = _export(plan, folder)
+            with timed(logger, "exported unit %s", plan.name):
+                unit = _export(plan, folder)
         variants = tuple(_variant(unit, p, before, old, folder) for p in precisions if p != unit.precision)
         units.append(msgspec.structs.replace(unit, variants=variants))
         done()

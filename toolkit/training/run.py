@@ -15,6 +15,7 @@ from accelerate import Accelerator, DataLoaderConfiguration
 from jetson import __version__
 from jetson.errors import BadInput
 from jetson.files import storage
+from jetson.log import get_logger
 from toolkit.data import load
 from toolkit.models.checkpoint import STATE, foreign_files, save_checkpoint
 from toolkit.models.record import EpochRecord, TestScore, TrainingRecord
@@ -29,6 +30,8 @@ from toolkit.training.same import demand_same, finished
 from toolkit.training.settings import Progress, TrainSettings
 from toolkit.training.standardise import all_to_raw, spread
 from toolkit.training.state import Position, State, drop_state, load_state, save_state, tidy
+
+logger = get_logger(__name__)
 
 
 def train(settings: TrainSettings, progress: Progress | None = None) -> Path:
@@ -111,6 +114,7 @@ def _train(
         )
         if accelerator.is_main_process:
             save_state(out, position, plan.model, optimizer)
+            logger.info("epoch %d of phase %s in %.2f s", epoch, todo[number].name, record.seconds)
 
     try:
         loop = Loop.of(plan, goal, accelerator, progress)

@@ -19,9 +19,11 @@ from jetson.engines.tensorrt.cache import Cache, Entry, Fingerprint, Key, Target
 from jetson.engines.tensorrt.jobs import BuildJob, Built, Failed, Progress, Source
 from jetson.engines.tensorrt.process import Worker, describe_end, ended, hear_any
 from jetson.errors import BadInput, EngineError, StorageError
+from jetson.log import get_logger
 from jetson.manifest import Precision, Unit
 
 LOOK_AGAIN_S = 0.2
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -162,11 +164,18 @@ def build(tasks: Sequence[Task], cache: Cache, watcher: Watcher, jobs: int = 1, 
             pending.append(number)
         else:
             outcomes[number] = Outcome(task, entry, cached=True)
-            watcher.finished(outcomes[number])
+            _ended(outcomes[number], watcher)
     if pending:
         cache.make_folder()
         _Crew(tasks, cache, watcher, jobs, force, pending, outcomes).work()
     return [outcomes[number] for number in range(len(tasks))]
+
+
+def _ended(outcome: Outcome, watcher: Watcher) -> None:
+    made = outcome.entry.fingerprint if outcome.entry is not None else None
+    how = "not built" if made is None else "from the cache" if outcome.cached else f"built in {made.seconds:.2f} s"
+    logger.info("%s: %s", outcome.task.name, how)
+    watcher.finished(outcome)
 
 
 @dataclass
@@ -292,7 +301,7 @@ class _Crew:
 
     def _finish(self, number: int, outcome: Outcome) -> None:
         self.outcomes[number] = outcome
-        self.watcher.finished(outcome)
+        _ended(outcome, self.watcher)
 
     def _end(self) -> None:
         builds = list(self.running.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -23,11 +22,12 @@ from jetson.engines.tensorrt.load import FAILURES, forget, load_engine, make_con
 from jetson.engines.tensorrt.log import Log, make_logger
 from jetson.engines.tensorrt.target import this_target
 from jetson.errors import CudaError, EngineError, PathError
+from jetson.log import get_logger
 from jetson.manifest import Precision
 from jetson.profiling.memory import MemoryUse, UnitMemory
 from jetson.profiling.profile import EngineInfo
 
-logger = logging.getLogger(__name__.rpartition(".")[0])
+logger = get_logger(__name__)
 RESTART = "the GPU is lost to this process, start it again"
 
 

@@ -12,6 +12,7 @@ import atexit
 import ctypes
 import gc
 import json
+import logging
 import os
 import sys
 import threading
@@ -223,7 +224,8 @@ def each_call_fails(cuda: Cuda) -> None:
 
 
 def giving_back_fails(cuda: Cuda) -> None:
-    """A block that cannot be given back is no error of the call that frees it."""
+    """A block that cannot be given back is no error of the call that frees it; who logs is told."""
+    logging.basicConfig()
     for call in ("cuMemFree", "cuMemFreeHost", "cuEventDestroy", "cuGraphDestroy", "cuGraphExecDestroy"):
         fail(f"{call}:1:1")
         everything(cuda)

@@ -26,11 +26,12 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_it_answers_until_it_is_told_to_end(here):
-    words = [sys.executable, "-m", "toolkit", "serve", "bundle", "--profile", "profile.json", "--port", "0"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    words = [sys.executable, "-m", "toolkit", "serve", "bundle", "--profile", "profile.json", "--port", "0", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             line = process.stderr.readline()
             port = int(re.search(r"listening on http://127\.0\.0\.1:(\d+) ", line)[1])
+            assert json.loads(process.stdout.readline()) == {"listening": f"http://127.0.0.1:{port}"}
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
             headers = {"Content-Type": "application/octet-stream", "Frame-Shape": "8x8x1", "Budget-Ms": "900"}
             connection.request("POST", "/infer", np.zeros((8, 8), np.uint8).tobytes(), headers)

@@ -7,6 +7,7 @@ import pytest
 from jetson.errors import BadInput, MissingExtra
 from tests.bundles import edit_manifest
 from tests.toolkit.report.pages import Page, page_of
+from toolkit.cli import main
 from toolkit.report import write_report
 from toolkit.report.gather import gather
 from toolkit.report.page import charts, embedded_json
@@ -202,3 +203,11 @@ def test_nothing_is_written_where_there_is_no_run(tmp_path):
     with pytest.raises(BadInput):
         write_report(tmp_path / "nothing")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_says_in_json_what_it_wrote(make_run, capsys):
+    run = make_run(frames=3)
+    assert main(["report", str(run), "--no-comparison", "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    file = run / "report.html"
+    assert json.loads(line) == {"report": str(file), "size_bytes": file.stat().st_size}

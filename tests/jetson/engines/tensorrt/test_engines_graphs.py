@@ -19,7 +19,7 @@ def wrong_replay(place):
 
 @pytest.mark.parametrize("integrated", [True, False])
 def test_a_graph_that_gives_something_else_is_not_used(bundle, make, integrated, caplog):
-    with caplog.at_level(logging.WARNING, "jetson.engines.tensorrt"):
+    with caplog.at_level(logging.WARNING, "offramp.jetson"):
         place = make(bundle, integrated, prepare=wrong_replay)
     (remark,) = place.engines.remarks
     assert remark.startswith("unit branch-2-mlp runs without a CUDA graph: its replay differs from the plain path by")
@@ -138,7 +138,7 @@ def test_a_unit_that_cannot_be_recorded_runs_without(bundle, make, caplog):
     def prepare(place):
         place.cuda.fails_to_capture = lambda number: number in (0, 3)
 
-    with caplog.at_level(logging.WARNING, "jetson.engines.tensorrt"):
+    with caplog.at_level(logging.WARNING, "offramp.jetson"):
         place = make(bundle, prepare=prepare)
     assert place.engines.remarks == [
         f"unit {name} runs without a CUDA graph: recording failed: CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"
@@ -183,7 +183,7 @@ def test_without_graphs_in_the_package_nothing_is_recorded(bundle, make, caplog)
     def prepare(place):
         place.cuda.has_graphs, place.cuda.name = False, "pycuda"
 
-    with caplog.at_level(logging.WARNING, "jetson.engines.tensorrt"):
+    with caplog.at_level(logging.WARNING, "offramp.jetson"):
         place = make(bundle, prepare=prepare)
     assert place.engines.remarks == ["no CUDA graphs: pycuda cannot record them, cuda.bindings can"]
     assert not caplog.records  # nothing that a user must mend at every start
