@@ -91,7 +91,8 @@ def upright_axis(
         svg.path(root, f"M{px(x)} {px(axis.at(tick))}H{px(right)}", "grid")
         svg.text(root, told(tick), x - 7, axis.at(tick) + 4, "row", anchor="end")
     svg.path(root, f"M{px(x)} {px(axis.end)}V{px(axis.start)}", "axis")
-    svg.text(root, title, 2, axis.end - 10, "row")
+    if title:
+        svg.text(root, title, 2, axis.end - 13, "row")
 
 
 def padded(values: Iterable[float], share: float = 0.1, least: float = 1e-9) -> tuple[float, float]:

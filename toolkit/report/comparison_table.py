@@ -26,9 +26,15 @@ class Section:
     table: Table
 
 
-def section(compared: Comparison) -> Section:
-    """Draw and write everything."""
-    words = _told(compared), _command(compared), _vary(compared), _axes(compared)
+def section(compared: Comparison, bundle: str = "bundle", profile: str = "profile.json") -> Section:
+    """Draw and write everything.
+
+    Args:
+        compared: the figures.
+        bundle: its folder's name,
+        profile: and that of the first profile.
+    """
+    words = _told(compared), _command(compared, bundle, profile), _vary(compared), _axes(compared)
     return Section(*words, drawn_policies(compared), pictures(compared), table(compared))
 
 
@@ -85,8 +91,8 @@ def _told(compared: Comparison) -> str:
     )
 
 
-def _command(compared: Comparison) -> str:
-    return f"offramp simulate bundle --profile profile.json --scenario contention --frames {compared.frames}"
+def _command(compared: Comparison, bundle: str, profile: str) -> str:
+    return f"offramp simulate {bundle} --profile {profile} --scenario contention --frames {compared.frames}"
 
 
 def _vary(compared: Comparison) -> str:

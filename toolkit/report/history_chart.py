@@ -13,7 +13,7 @@ from toolkit.report.history import History
 from toolkit.report.palette import INK, Style
 from toolkit.report.svg import px
 
-TOP, HEIGHT, FOOT = 44.0, 360.0, 48.0
+TOP, HEIGHT, FOOT = 48.0, 370.0, 48.0
 DASHES = {"solid": "", "dash": "6 4", "dot": "2 3", "dashdot": "7 3 2 3"}
 LETTER = 6.6
 
@@ -46,7 +46,8 @@ def _draw(
     y = Axis(0.0, 1.05 * most or 1.0, HEIGHT - FOOT, TOP)
     ticks = [t for t in x.ticks(5 if size.small else 10) if t == round(t)]
     level_axis(root, x, y.start, y.end, "epoch, counted through all phases", ticks=ticks)
-    upright_axis(root, y, size.left, size.right, "loss on the training data")
+    upright_axis(root, y, size.left, size.right, "")
+    svg.text(root, "loss on the training data", 2, 14, "row")
     _phases(root, history, starts, x, y)
     for name, of, colour, dash, losses in lines:
         part = group(root, of)
@@ -73,9 +74,9 @@ def _phases(root: ET.Element, history: History, starts: list[int], x: Axis, y: A
     for start, end in zip(starts, ends, strict=True):
         left = x.at(start + 0.5)
         if start:
-            svg.path(root, f"M{px(left)} {px(y.end)}V{px(y.start)}", "axis")
+            svg.path(root, f"M{px(left)} {px(y.end - 18)}V{px(y.start)}", "axis")
         name = history.history[start].phase or ""
         room = int((x.at(end + 0.5) - left - 6) / LETTER)
         if len(name) > room:
             name = name[: max(0, room - 1)] + "…" if room > 3 else ""
-        svg.text(root, name, left + 4, y.end + 12, "row")
+        svg.text(root, name, left + 4, y.end - 8, "row strong")

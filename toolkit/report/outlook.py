@@ -19,6 +19,7 @@ from toolkit.report.charts import NARROW, WIDE, Chart, Size, canvas, chart, grou
 from toolkit.report.formats import milliseconds, rounded, share, significant
 from toolkit.report.gather import Measured, Run
 from toolkit.report.palette import MUTED, Style, style_of
+from toolkit.report.plan_picture import draw_mark
 from toolkit.report.plan_view import usual_budgets
 from toolkit.report.svg import px
 
@@ -126,8 +127,10 @@ def _draw(told: Sequence[Explanation], styles: Sequence[Style], size: Size, said
     upright_axis(root, worth, size.left, size.right, title, 3, form)
     svg.path(root, _line(told, values, x, worth), "curve", "stroke:var(--ink)")
     top += WORTH + GAP
-    missed = Axis(0.0, max(0.02, 1.05 * max(t.miss for t in told)), top + MISSED, top)
-    upright_axis(root, missed, size.left, size.right, "late, expected", 2, _percent)
+    # As above: the part that a choice can be made in is that where the quickest exit is in time.
+    most = max([1.2 * t.miss for t in told if t.can_be_met] + [0.05])
+    missed = Axis(0.0, min(1.0, most), top + MISSED, top)
+    upright_axis(root, missed, size.left, size.right, f"late, expected (up to {_percent(round(most, 2))})", 2, _percent)
     svg.path(root, _line(told, [t.miss for t in told], x, missed), "curve", f"stroke:{MUTED}")
     for a, b in ((TOP, TOP + SHARES), (TOP + SHARES + GAP, TOP + SHARES + GAP + WORTH)):
         svg.path(root, f"M{px(x.start)} {px(b)}H{px(x.end)}", "axis")
@@ -147,22 +150,38 @@ def _areas(root: ET.Element, told: Sequence[Explanation], styles: Sequence[Style
             there = [(x.at(t.budget_ms or 0.0), y.at(a)) for t, a in zip(told, above, strict=True)]
             back = [(x.at(t.budget_ms or 0.0), y.at(b)) for t, b in zip(told, below, strict=True)]
             d = "M" + "L".join(f"{px(a)} {px(b)}" for a, b in [*there, *reversed(back)]) + "z"
-            part = group(root, style.group)
+            part = group(root, style.group, style.name)
             svg.path(part, d, "area", f"fill:{style.colour}")
-            widest = max(range(len(told)), key=lambda i: above[i] - below[i])
-            if above[widest] - below[widest] > 0.5:
-                at = [i for i in range(len(told)) if above[i] - below[i] > 0.5]
-                middle = at[len(at) // 2]
-                if x.at(told[at[-1]].budget_ms or 0.0) - x.at(told[at[0]].budget_ms or 0.0) > 9.0 * len(style.name):
-                    place_ = y.at((above[middle] + below[middle]) / 2) + 4
-                    svg.text(part, style.name, x.at(told[middle].budget_ms or 0.0), place_, "inside", anchor="middle")
+            _name(part, told, [a - b for a, b in zip(above, below, strict=True)], above, style, x, y)
         below = above
+
+
+def _name(
+    part: ET.Element,
+    told: Sequence[Explanation],
+    shares: Sequence[float],
+    above: Sequence[float],
+    style: Style,
+    x: Axis,
+    y: Axis,
+) -> None:
+    """Write an area's name into it, or where that has no room, its mark."""
+    most = [i for i, share_ in enumerate(shares) if share_ > 0.5 * max(shares)]
+    middle = most[len(most) // 2]
+    across = x.at(told[middle].budget_ms or 0.0)
+    up = y.at(above[middle] - shares[middle] / 2)
+    tall = abs(y.at(shares[middle]) - y.at(0.0))
+    wide = x.at(told[most[-1]].budget_ms or 0.0) - x.at(told[most[0]].budget_ms or 0.0)
+    if tall > 20 and wide > 9.0 * len(style.name):
+        svg.text(part, style.name, across, up + 4, "inside", anchor="middle")
+    elif tall > 14 and wide > 14:
+        draw_mark(part, style, across, up)
 
 
 def _line(told: Sequence[Explanation], values: Sequence[float | None], x: Axis, y: Axis) -> str:
     d = ""
     for t, value in zip(told, values, strict=True):
-        if value is not None and math.isfinite(value) and value >= y.low:
+        if value is not None and math.isfinite(value) and y.low <= value <= y.high:
             d += f"{'L' if d else 'M'}{px(x.at(t.budget_ms or 0.0))} {px(y.at(value))}"
     return d
 

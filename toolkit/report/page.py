@@ -153,7 +153,9 @@ def render(run: Run, compared: Comparison | None = None) -> str:
         columns={f"fig-frames-{i}": frame_columns(run, m.log) for i, m in enumerate(logged)},
         run_options=[(f"run-{i}", m.label, None) for i, m in enumerate(logged)],
         unit_options=[(f"units-{i}", s.name, s) for i, s in enumerate(profile_tables.profile_styles(run))],
-        comparison=comparison_table.section(compared) if compared is not None else None,
+        comparison=comparison_table.section(compared, run.bundle_path.name, run.profiles[0].file.name)
+        if compared is not None
+        else None,
         words=glossary(run.classify, precise, planned),
         contents=[(name, words) for name, words, there in contents if there],
         embedded=embedded,

@@ -67,7 +67,7 @@ def exits_table(run: Run) -> Table:
         Cell("Parameters", "M"),
         Cell("GFLOPs", "a frame"),
         *(Cell(metric.capitalize(), f"{split} split") for split in splits),
-        Cell("Temperature"),
+        *((Cell("Temperature"),) if run.classify else ()),
         *(Cell(f"p{round(100 * p)}", "ms") for p in levels),
         Cell("Difference", "to PyTorch"),
     )
@@ -79,7 +79,7 @@ def exits_table(run: Run) -> Table:
             Cell(fixed(parameters[i], of_parameters)),
             Cell(fixed(flops[i], of_flops)),
             *(_quality(exit_, split) for split in splits),
-            Cell(fixed(exit_.temperature, 2)),
+            *((Cell(fixed(exit_.temperature, 2)),) if run.classify else ()),
             *(Cell(fixed(t, of_times)) for t in times[i]),
             Cell(f"{exit_.max_difference:.1e}"),
         )
@@ -92,10 +92,15 @@ def exits_table(run: Run) -> Table:
         if run.profiles
         else ""
     )
+    temperature = (
+        "Temperature: what the exit's logits are divided by before they are read as probabilities. "
+        if run.classify
+        else ""
+    )
     caption = (
         f"Parameters and GFLOPs are those of the whole path to the exit (two operations per multiply-add). "
-        f"Below each {metric}: its {share(level).replace('.0', '')} interval and the number of samples. {quantiles}"
-        f"Temperature: what the exit's logits are divided by before they are read as probabilities. "
+        f"Below each {metric}: its {share(level).replace('.0', '')} interval and the number of samples. "
+        f"{quantiles}{temperature}"
         f"Difference: the largest absolute difference between the exported units and PyTorch over "
         f"{parity.frames:,} frames of the {parity.split} split (tolerance {parity.tolerance:.0e})."
     )
