@@ -18,7 +18,7 @@ HOST = [
     "numba>=0.61",
     *IMAGES,
 ]
-REPORT = ["plotly>=6.0", "jinja2>=3.1"]
+REPORT = ["jinja2>=3.1"]
 RTX = ["tensorrt-rtx>=1.3; sys_platform != 'darwin'"]
 CUDA = ["cuda-bindings>=12.6; sys_platform != 'darwin'"]
 BENCH = ["matplotlib>=3.9"]

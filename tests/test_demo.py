@@ -118,8 +118,8 @@ def test_report_renders_in_a_browser(demo_run: Demo) -> None:
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto((demo_run[0] / "report.html").as_uri())
-        page.wait_for_selector(".js-plotly-plot .main-svg")
-        assert page.locator(".js-plotly-plot").count() >= 4
+        page.wait_for_selector("html[data-drawn]")
+        assert page.locator(".plot svg:visible").count() >= 4
         assert "8:head" in page.content() or "head" in page.content()
         chromium.close()
     assert problems == []

@@ -9,7 +9,7 @@ from jetson.doctor.facts import Checks, Facts
 from jetson.doctor.machine import Machine, plain
 
 BASE = ("numpy", "msgspec", "click", "rich")
-HOST = ("torch", "transformers", "onnx", "onnxscript", "scikit-learn", "scipy", "pillow", "plotly", "jinja2")
+HOST = ("torch", "transformers", "onnx", "onnxscript", "scikit-learn", "scipy", "pillow", "jinja2")
 
 
 def _onnxruntime(facts: Facts) -> Finding:

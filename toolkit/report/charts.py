@@ -1,17 +1,39 @@
-"""What every chart shares: a chart is the JSON Plotly draws, with CSS expressions where colours go.
+"""What every chart shares: it is SVG, drawn once for a wide screen and once for a phone.
 
-Colours stay names (`var(--ink)`) until report.js resolves them in the browser, so that one page serves light, dark and
-paper, and report.css is the only place that knows a colour.
+The page shows the one that fits. Both are in it, so that neither light nor dark, nor paper, nor a turned phone, nor a
+reader without scripts needs anything drawn anew; colours are the page's custom properties.
 """
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from toolkit.report.palette import GRID, INK, Style
+from toolkit.report import svg
+from toolkit.report.palette import Style
+from toolkit.report.svg import px
 
-Trace = dict[str, Any]
+
+@dataclass(frozen=True)
+class Size:
+    """One of the two sizes, in CSS pixels."""
+
+    kind: str
+    width: float
+    left: float
+    """Of the plot, where its upright axis stands,"""
+    right: float
+    """and where the plot ends."""
+
+    @property
+    def small(self) -> bool:
+        """Whether it is a phone's."""
+        return self.kind == "at-narrow"
+
+
+WIDE = Size("at-wide", 1000, 64, 980)
+NARROW = Size("at-narrow", 380, 46, 370)
 
 
 @dataclass(frozen=True)
@@ -20,60 +42,56 @@ class Chart:
 
     Attributes:
         name: the id of its element.
-        data: Plotly's traces.
-        layout: Plotly's layout.
-        labels: texts that report.js puts beside points where they cover nothing: `{"x", "y", "text"}`.
-        narrow: what a phone's screen changes in the layout; there, traces that say `meta: "wide"` are left out.
-        keys: the exits its legend names; the legend is HTML, so it wraps like text on a narrow screen.
+        told: what it shows, for who cannot see it.
+        drawings: as text, in both sizes.
+        keys: the exits its legend names; a key switches on and off what is drawn with `data-of` its group.
     """
 
     name: str
-    data: list[Trace]
-    layout: dict[str, Any]
-    labels: list[dict[str, Any]] = field(default_factory=list)
-    narrow: dict[str, Any] = field(default_factory=dict)
-    keys: list[Style] = field(default_factory=list)
-
-    @property
-    def height(self) -> int:
-        """Height in CSS pixels."""
-        return int(self.layout["height"])
-
-    def spec(self) -> dict[str, Any]:
-        """What report.js reads."""
-        return {"data": self.data, "layout": self.layout, "labels": self.labels, "narrow": self.narrow}
+    told: str
+    drawings: tuple[str, ...]
+    keys: Sequence[Style] = field(default=())
 
 
-def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis with a title, thin grid lines and no zero line."""
-    return {
-        "title": {"text": title, "standoff": 10, "font": {"size": 13}},
-        "automargin": True,
-        "gridcolor": GRID,
-        "linecolor": "var(--line)",
-        "showline": True,
-        "ticks": "outside",
-        "ticklen": 4,
-        "tickcolor": "var(--line)",
-        "zeroline": False,
-    } | more
+def chart(name: str, told: str, draw: Callable[[Size], ET.Element], keys: Sequence[Style] = ()) -> Chart:
+    """Draw a chart in both sizes."""
+    drawings = tuple(ET.tostring(draw(size), encoding="unicode") for size in (WIDE, NARROW))
+    return Chart(name, told, drawings, keys)
 
 
-def layout(height: int, **more: Any) -> dict[str, Any]:
-    """A transparent chart without a legend of its own."""
-    return {
-        "height": height,
-        "margin": {"l": 56, "r": 16, "t": 12, "b": 48},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": INK, "size": 13},
-        "showlegend": False,
-        "hovermode": "closest",
-        "hoverlabel": {
-            "bgcolor": "var(--surface)",
-            "bordercolor": "var(--line)",
-            "font": {"color": INK, "size": 13},
-            "align": "left",
-        },
-        "uirevision": "keep",
-    } | more
+def canvas(size: Size, height: float, told: str) -> ET.Element:
+    """An empty chart."""
+    return svg.picture(f"chart {size.kind}", told, size.width, height)
+
+
+def group(root: ET.Element, of: str = "", tip: str = "") -> ET.Element:
+    """A part of a chart.
+
+    Args:
+        root: to which it is added.
+        of: the group of the key that switches it on and off.
+        tip: what the pointer reads over it.
+    """
+    part = ET.SubElement(root, "g", {"data-of": of} if of else {})
+    if tip:
+        ET.SubElement(part, "title").text = tip
+    return part
+
+
+def mark(root: ET.Element, style: Style, x: float, y: float, size: float = 1.0) -> None:
+    """An exit's mark."""
+    move = f"translate({px(x - 6 * size)} {px(y - 6 * size)})" + (f" scale({size:g})" if size != 1.0 else "")
+    ET.SubElement(root, "path", {"class": "spot", "d": style.path, "transform": move, "style": f"fill:{style.colour}"})
+
+
+def bar(root: ET.Element, x: float, y: float, width: float, height: float, colour: str, opacity: float = 1.0) -> None:
+    """A filled block."""
+    place = {"x": px(x), "y": px(y), "width": px(max(0.0, width)), "height": px(max(0.0, height))}
+    looks = f"fill:{colour}" + (f";opacity:{opacity:g}" if opacity < 1.0 else "")
+    ET.SubElement(root, "rect", place | {"style": looks})
+
+
+def reach(root: ET.Element, x: float, y: float, width: float, height: float) -> None:
+    """Room in which the pointer finds a part, though nothing is drawn there."""
+    place = {"x": px(x), "y": px(y), "width": px(width), "height": px(height), "class": "tip"}
+    ET.SubElement(root, "rect", place)

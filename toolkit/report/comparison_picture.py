@@ -30,10 +30,10 @@ LETTER = 7.4
 """About as wide is one."""
 TRIANGLE, CROSS = "M.5 1.5h11L6 11z", "M3 .8L6 3.8L9 .8L11.2 3L8.2 6L11.2 9L9 11.2L6 8.2L3 11.2L.8 9L3.8 6L.8 3z"
 LOOKS = {
-    "planner": ("var(--exit-0)", MARKS[0][2]),
-    "replan": (INK, MARKS[2][2]),
-    "threshold": ("var(--exit-2)", MARKS[1][2]),
-    "alert": ("var(--exit-1)", MARKS[3][2]),
+    "planner": ("var(--exit-0)", MARKS[0][1]),
+    "replan": (INK, MARKS[2][1]),
+    "threshold": ("var(--exit-2)", MARKS[1][1]),
+    "alert": ("var(--exit-1)", MARKS[3][1]),
     "deepest": ("var(--exit-3)", TRIANGLE),
     "static": ("var(--exit-4)", CROSS),
 }
@@ -100,7 +100,7 @@ class Panel:
 def look_of(policy: str) -> Style | None:
     """How a policy looks; None for an oracle, which is not drawn."""
     colour, path = LOOKS.get(policy.partition("-")[0], ("", ""))
-    return Style(policy, policy, colour, "", "", path) if path else None
+    return Style(policy, policy, colour, "", path) if path else None
 
 
 def drawn_policies(compared: Comparison) -> list[Style]:
@@ -193,7 +193,11 @@ def _band(root: ET.Element, place: int, kind: str) -> ET.Element:
 
 def _mark(root: ET.Element, look: Style, x: float, y: float) -> None:
     move = f"translate({px(x - 6 * SIZE)} {px(y - 6 * SIZE)}) scale({SIZE})"
-    ET.SubElement(root, "path", {"class": "spot", "d": look.path, "transform": move, "style": f"fill:{look.colour}"})
+    ET.SubElement(
+        root,
+        "path",
+        {"class": "spot", "d": look.path, "transform": move, "style": f"fill:{look.colour}", "data-of": look.name},
+    )
 
 
 def _signed(text: str) -> str:

@@ -26,9 +26,15 @@ class Section:
     table: Table
 
 
-def section(compared: Comparison) -> Section:
-    """Draw and write everything."""
-    words = _told(compared), _command(compared), _vary(compared), _axes(compared)
+def section(compared: Comparison, bundle: str = "bundle", profile: str = "profile.json") -> Section:
+    """Draw and write everything.
+
+    Args:
+        compared: the figures.
+        bundle: its folder's name,
+        profile: and that of the first profile.
+    """
+    words = _told(compared), _command(compared, bundle, profile), _vary(compared), _axes(compared)
     return Section(*words, drawn_policies(compared), pictures(compared), table(compared))
 
 
@@ -41,6 +47,7 @@ def table(compared: Comparison) -> Table:
         cells = (
             _cell(
                 compared,
+                p,
                 merit,
                 compared.missed(scenario, p),
                 compared.compute_ms(scenario, p),
@@ -49,7 +56,7 @@ def table(compared: Comparison) -> Table:
             for p, merit in merits.items()
         )
         rows.append((Cell(scenario, numeric=False), *cells))
-    header = (Cell("Scenario", numeric=False), *(Cell(p, style=look_of(p)) for p in policies))
+    header = (Cell("Scenario", numeric=False), *(Cell(p, style=look_of(p), of=p) for p in policies))
     return Table(_caption(compared), header, (*rows, (Cell("mean", numeric=False), *_means(compared))))
 
 
@@ -65,13 +72,15 @@ def _means(compared: Comparison) -> list[Cell]:
         missed = [m for s in compared.scenarios if (m := compared.missed(s, policy)) is not None]
         merit = float(np.mean([compared.merit(s, policy) for s in compared.scenarios]))
         spent = float(np.mean([compared.compute_ms(s, policy) for s in compared.scenarios]))
-        found.append(_cell(compared, merit, float(np.mean(missed)) if missed else None, spent, False))
+        found.append(_cell(compared, policy, merit, float(np.mean(missed)) if missed else None, spent, False))
     return found
 
 
-def _cell(compared: Comparison, merit: float, missed: float | None, compute_ms: float, strong: bool) -> Cell:
+def _cell(
+    compared: Comparison, policy: str, merit: float, missed: float | None, compute_ms: float, strong: bool
+) -> Cell:
     lost = NA if missed is None else f"{100 * missed:.2f}%"
-    return Cell(worth(compared, merit), f"{lost} · {milliseconds(compute_ms)}", strong=strong)
+    return Cell(worth(compared, merit), f"{lost} · {milliseconds(compute_ms)}", strong=strong, of=policy)
 
 
 def _told(compared: Comparison) -> str:
@@ -82,8 +91,8 @@ def _told(compared: Comparison) -> str:
     )
 
 
-def _command(compared: Comparison) -> str:
-    return f"offramp simulate bundle --profile profile.json --scenario contention --frames {compared.frames}"
+def _command(compared: Comparison, bundle: str, profile: str) -> str:
+    return f"offramp simulate {bundle} --profile {profile} --scenario contention --frames {compared.frames}"
 
 
 def _vary(compared: Comparison) -> str:

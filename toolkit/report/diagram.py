@@ -5,9 +5,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 from jetson.manifest import Exit, Unit
+from jetson.profiling.profile import UnitLatency
 from toolkit.report import svg
 from toolkit.report.diagram_layout import GAP, LEFT, MARK, PADDING, Box, Group, plan, text_width
-from toolkit.report.formats import milliseconds, quantity
+from toolkit.report.formats import metric_name, milliseconds, quality, quantity
 from toolkit.report.gather import Run
 from toolkit.report.svg import px
 
@@ -23,12 +24,12 @@ def cut_diagram(run: Run) -> str:
     """
     places = plan(run)
     manifest = run.manifest
-    told = f"{len(manifest.segments)} segments and {len(manifest.exits)} exits, listed in the tables"
-    root = svg.picture("cut", told, places.width, places.height)
+    told = diagram_told(run)
+    root = svg.picture("cut at-wide", told, places.width, places.height)
     _frame(root, run, places.segments[0])
-    for label, row in zip(("layers", "parameters", "FLOPs", "median"), ROWS, strict=True):
+    for label, row in zip(("layers", "parameters", "FLOPs", "time" if run.profiles else ""), ROWS, strict=True):
         svg.text(root, label, LEFT - 10, places.segments[0].y + row, "row", anchor="end")
-    longest = max(u.host_ms.median for u in run.profile.units.values()) or 1.0
+    longest = longest_ms(run)
     boxes = [*places.segments, *(box for g in places.groups for column in g.columns for _, box in column)]
     scale = (min(b.width for b in boxes) - 2 * PADDING) / longest
     before = 0
@@ -45,37 +46,84 @@ def cut_diagram(run: Run) -> str:
     column = places.groups[0].columns[0]
     first = column[0][1]
     label_end = first.x - (16 if len(column) > 1 else 10)
-    for label, row in zip(("exit", "branch", "parameters", "median"), ROWS, strict=True):
+    labels = ("exit", "branch", metric_label(run), "answer after" if run.profiles else "")
+    for label, row in zip(labels, ROWS, strict=True):
         svg.text(root, label, label_end, first.y + row, "row", anchor="end")
     return ET.tostring(root, encoding="unicode")
 
 
+def diagram_told(run: Run) -> str:
+    """The picture in a sentence."""
+    return f"{len(run.manifest.segments)} segments and {len(run.manifest.exits)} exits, listed in the tables"
+
+
+def longest_ms(run: Run) -> float:
+    """Of the units' medians; 1 where nothing was measured."""
+    return max((u.host_ms.median for u in run.profile.units.values()), default=1.0) or 1.0 if run.profiles else 1.0
+
+
+def metric_label(run: Run) -> str:
+    """The name of the exits' quality, short."""
+    metric = run.manifest.exits[0].quality[0].metric
+    return "mean error" if metric == "mean_absolute_error" else metric_name(metric)
+
+
+def measured(run: Run, unit: Unit) -> UnitLatency | None:
+    """What the first profile knows of a unit."""
+    return run.profile.units[unit.name] if run.profiles else None
+
+
+def unit_tip(run: Run, unit: Unit) -> str:
+    """What the pointer reads over a block."""
+    found = measured(run, unit)
+    lines = [f"{unit.name}", f"{unit.parameters:,} parameters, {quantity(unit.flops, 'FLOPs')}"]
+    if found is not None:
+        lines.append(f"median {milliseconds(found.host_ms.median)} in {found.precision}")
+    if unit.fused is not None:
+        lines.append(f"fused into {unit.fused}")
+    return "\n".join(lines)
+
+
+def exit_lines(run: Run, exit_: Exit) -> tuple[str, str]:
+    """What an exit is worth, and when its answer is there."""
+    worth = run.shown_quality(exit_)
+    after = milliseconds(run.exit_latency(exit_).end_to_end_ms.median) if run.profiles else ""
+    return quality(worth.value, worth.metric), after
+
+
+def exit_tip(run: Run, exit_: Exit) -> str:
+    """What the pointer reads over an exit."""
+    worth, after = exit_lines(run, exit_)
+    lines = [f"exit {exit_.name}: {exit_.architecture} after layer {exit_.layer}"]
+    lines.append(f"{metric_label(run)} {worth}, {run.shown_split} split" + (f"; answer after {after}" if after else ""))
+    return "\n".join([*lines, unit_tip(run, run.manifest.unit(exit_.units[-1]))])
+
+
 def _segment(root: ET.Element, run: Run, unit: Unit, first: int, box: Box, scale: float) -> None:
-    measured = run.profile.units[unit.name]
-    block = _block(root, box, "segment", f"{unit.name}, {measured.precision}: {unit.parameters:,} parameters")
+    block = _block(root, box, "segment", unit_tip(run, unit))
     layers = f"{first}–{unit.layer}" if unit.layer > first else str(unit.layer)
-    median = measured.host_ms.median
-    lines = (layers, quantity(unit.parameters), quantity(unit.flops), milliseconds(median))
+    found = measured(run, unit)
+    median = "" if found is None else milliseconds(found.host_ms.median)
+    lines = (layers, quantity(unit.parameters), quantity(unit.flops), median)
     for text, row, kind in zip(lines, ROWS, ("strong", "", "", ""), strict=True):
         svg.text(block, text, box.middle, box.y + row, kind, anchor="middle")
-    _bar(block, box, median * scale, "var(--segment)")
+    if found is not None:
+        _bar(block, box, found.host_ms.median * scale, "var(--segment)")
 
 
 def _branch(root: ET.Element, run: Run, exit_: Exit, box: Box, scale: float) -> None:
     style, unit = run.styles[exit_.name], run.manifest.unit(exit_.units[-1])
-    measured = run.profile.units[unit.name]
-    median = measured.host_ms.median
-    told = f"exit {exit_.name}, {exit_.architecture} after layer {exit_.layer} ({unit.name}, {measured.precision})"
-    told += f", fused into {unit.fused}" if unit.fused is not None else ""
-    block = _block(root, box, "branch", told, style.colour)
+    block = _block(root, box, "branch", exit_tip(run, exit_), style.colour)
     mark = {"d": style.path, "transform": f"translate({px(box.x + PADDING)} {px(box.y + 10)})"}
     ET.SubElement(block, "path", mark | {"style": f"fill:{style.colour}"})
     x, room = box.x + PADDING, box.width - 2 * PADDING
     svg.text(block, _cut(exit_.name, room - MARK, bold=True), x + MARK, box.y + ROWS[0], "strong")
-    lines = (_cut(exit_.architecture, room), quantity(unit.parameters), milliseconds(median))
+    lines = (_cut(exit_.architecture, room), *exit_lines(run, exit_))
     for text, row in zip(lines, ROWS[1:], strict=True):
         svg.text(block, text, x, box.y + row, "")
-    _bar(block, box, median * scale, style.colour)
+    found = measured(run, unit)
+    if found is not None:
+        _bar(block, box, found.host_ms.median * scale, style.colour)
 
 
 def _frame(root: ET.Element, run: Run, box: Box) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable
 from datetime import datetime
@@ -91,11 +90,6 @@ def moment(text: str) -> str:
     except ValueError:
         return text
     return f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".strip()
-
-
-def plain(text: str) -> str:
-    """Text for Plotly, which reads some HTML in names: make it literal."""
-    return html.escape(text, quote=False)
 
 
 def rounded(value: float | None, digits: int = 6) -> float | None:

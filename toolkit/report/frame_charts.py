@@ -1,147 +1,156 @@
-"""Two charts of the frame log: which exit each frame left at under its budget, and how often each exit was used."""
+"""The chart of a frame log: which exit each frame left at, and how long it took against its budget.
+
+However many frames there are, they are a few paths: a dot is a stroke without length and with round ends. What the
+pointer reads of a frame is put together by `frames.js` from the columns in `frame_columns`.
+"""
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from toolkit.report.charts import Chart, Trace, axis, layout
-from toolkit.report.formats import milliseconds, plain, rounded, share, significant
+from toolkit.report import svg
+from toolkit.report.axes import Axis, level_axis, upright_axis
+from toolkit.report.charts import NARROW, WIDE, Chart, Size, canvas, chart, group
+from toolkit.report.formats import rounded, significant
 from toolkit.report.frames import Frame, FrameLog
 from toolkit.report.gather import Run
-from toolkit.report.palette import INK, MUTED, Style
+from toolkit.report.palette import COLOURS, Style
+from toolkit.report.svg import px
 
-SVG_POINTS = 3000
-"""More frames than this are drawn with WebGL: as SVG elements they would make the page slow."""
+MOST = 6000
+"""More frames than this are thinned evenly, but for those that came late."""
+TOP, PLOT, BETWEEN, LOWER, FOOT = 30.0, 300.0, 44.0, 76.0, 48.0
 
 
-def frames_chart(run: Run, log: FrameLog) -> Chart:
+def frames_chart(run: Run, log: FrameLog, name: str = "fig-frames") -> Chart:
     """Budget as a line, elapsed time as dots in the colour of the exit, late and infeasible frames marked.
 
     Below it, where the log has it, the slowdown the scheduler believed in.
     """
-    frames = log.frames
-    kind = "scattergl" if len(frames) > SVG_POINTS else "scatter"
-    size = 7 if len(frames) <= 300 else 5.5 if len(frames) <= 1500 else 4
-    used = [run.styles[name] for name, count in log.used(tuple(run.styles)).items() if count]
-    data = [_line(frames, lambda f: f.budget_ms, kind, "budget", MUTED)]
-    data += [_dots([f for f in frames if f.exit_name == style.name], style, kind, size) for style in used]
-    data += _marks(frames, kind, size)
-    slowed = [f for f in frames if f.slowdown is not None]
-    panels: dict[str, Any] = {"yaxis": axis("elapsed time (ms)", rangemode="tozero")}
-    if slowed:
-        data.append(_line(slowed, lambda f: f.slowdown, kind, "slowdown", MUTED) | {"yaxis": "y2"})
-        panels["yaxis"]["domain"] = [0.3, 1]
-        panels["yaxis2"] = axis("slowdown (×)", domain=[0, 0.19], nticks=4)
+    frames = shown_frames(log)
+    used = log.used(tuple(run.styles))
+    keys = [run.styles[exit_] for exit_, count in used.items() if count]
+    told = "Time of every frame against its budget, coloured by the exit that answered"
+    return chart(name, told, lambda size: _draw(frames, keys, size, told), keys)
+
+
+def shown_frames(log: FrameLog) -> list[Frame]:
+    """All, or so many that a page stays quick."""
+    if len(log.frames) <= MOST:
+        return list(log.frames)
+    step = -(-len(log.frames) // MOST)
+    return [f for i, f in enumerate(log.frames) if i % step == 0 or f.late]
+
+
+def frame_columns(run: Run, log: FrameLog) -> dict[str, Any]:
+    """What `frames.js` reads: the place of every frame in both drawings, and what is to be said of it."""
+    frames = shown_frames(log)
+    names = list(run.styles)
+    scales = [_scales(frames, size) for size in (WIDE, NARROW)]
+    return {
+        "exits": names,
+        "of": [names.index(f.exit_name) for f in frames],
+        "at": [[[round(x.at(f.t_ms / 1000), 1), round(y.at(f.elapsed_ms), 1)] for f in frames] for x, y in scales],
+        "frame": [f.frame for f in frames],
+        "ms": [rounded(f.elapsed_ms, 4) for f in frames],
+        "budget": [rounded(f.budget_ms, 4) for f in frames],
+        "answer": [_answer(f) for f in frames],
+        "late": [i for i, f in enumerate(frames) if f.late and not f.infeasible],
+        "infeasible": [i for i, f in enumerate(frames) if f.infeasible],
+    }
+
+
+def _scales(frames: Sequence[Frame], size: Size) -> tuple[Axis, Axis]:
     times = [f.t_ms / 1000 for f in frames]
-    margin = 0.015 * (max(times) - min(times)) or 0.5
-    ends = [rounded(min(times) - margin), rounded(max(times) + margin)]
-    panels["xaxis"] = axis("time in the run (s)", range=ends, anchor="y2" if slowed else "y")
-    return Chart("fig-frames", data, layout(540 if slowed else 420, **panels), keys=used)
+    margin = 0.01 * (max(times) - min(times)) or 0.5
+    x = Axis(min(times) - margin, max(times) + margin, size.left, size.right)
+    # One frame that took a hundred times as long would leave the others a line at the foot.
+    highest = sorted(f.elapsed_ms for f in frames)
+    budgets = [f.budget_ms for f in frames if f.budget_ms is not None]
+    most = max([highest[int(0.995 * (len(highest) - 1))] * 1.15, *budgets])
+    return x, Axis(0.0, min(1.05 * max(highest[-1], *budgets, 0.0), 1.1 * most), TOP + PLOT, TOP)
 
 
-def used_chart(run: Run, log: FrameLog) -> Chart:
-    """How many frames left at each exit."""
-    counts = log.used(tuple(run.styles))
-    total = max(1, sum(counts.values()))
-    places = list(range(len(counts)))
-    bars: Trace = {
-        "type": "bar",
-        "orientation": "h",
-        "name": "frames",
-        "x": list(counts.values()),
-        "y": places,
-        "width": 0.66,
-        "marker": {"color": [run.styles[name].colour for name in counts], "line": {"width": 0}},
-        "text": [f"{count:,} ({share(count / total)})" for count in counts.values()],
-        "textposition": "outside",
-        "textfont": {"color": INK},
-        "cliponaxis": False,
-        "hoverinfo": "skip",
-    }
-    names = {"tickmode": "array", "tickvals": places, "ticktext": [plain(name) for name in counts]}
-    return Chart(
-        "fig-used",
-        [bars],
-        layout(
-            76 + 28 * len(counts),
-            margin={"l": 56, "r": 96, "t": 8, "b": 48},
-            xaxis=axis("frames", rangemode="tozero"),
-            yaxis=axis("", range=[len(counts) - 0.4, -0.6], showgrid=False, ticks="", **names),
-        ),
-        narrow={"xaxis": {"nticks": 4}},
-    )
+def _draw(frames: Sequence[Frame], styles: Sequence[Style], size: Size, told: str) -> ET.Element:
+    x, y = _scales(frames, size)
+    slowed = [f for f in frames if f.slowdown is not None]
+    foot = TOP + PLOT + (BETWEEN + LOWER if slowed else 0.0)
+    root = canvas(size, foot + FOOT, told)
+    beyond = sum(f.elapsed_ms > y.high for f in frames)
+    title = "time of a frame, ms" + (f" ({beyond} beyond the top)" if beyond else "")
+    upright_axis(root, y, size.left, size.right, title)
+    wanted = 4 if size.small else 9
+    if slowed:
+        high = max(f.slowdown or 0.0 for f in slowed)
+        low = min(f.slowdown or 0.0 for f in slowed)
+        lower = Axis(0.95 * min(low, 1.0), 1.05 * max(high, 1.0), foot, foot - LOWER)
+        upright_axis(root, lower, size.left, size.right, "slowdown believed in, ×", 2)
+        line = _steps(slowed, lambda f: f.slowdown, x, lower)
+        level_axis(root, x, foot, foot - LOWER, "time in the run, s", wanted)
+        svg.path(root, line, "thin")
+    else:
+        level_axis(root, x, foot, TOP, "time in the run, s", wanted)
+    svg.path(group(root, "budget"), _steps(frames, lambda f: f.budget_ms, x, y), "thin budgets")
+    dot = (7.0 if len(frames) <= 300 else 5.5 if len(frames) <= 1500 else 4.0) * (0.8 if size.small else 1.0)
+    for style in styles:
+        places = "".join(f"M{_at(f, x, y)}h0" for f in frames if f.exit_name == style.name)
+        end = "round" if int(style.group.removeprefix("exit-")) < COLOURS else "square"
+        looks = f"stroke:{style.colour};stroke-width:{dot:g};stroke-linecap:{end}"
+        svg.path(group(root, style.group), places, "dots", looks)
+    infeasible = [f for f in frames if f.infeasible]
+    late = [f for f in frames if f.late and not f.infeasible]
+    rings = "".join(_ring(x.at(f.t_ms / 1000), y.at(f.elapsed_ms), 0.9 * dot) for f in infeasible)
+    crosses = "".join(_cross(x.at(f.t_ms / 1000), y.at(f.elapsed_ms), 0.9 * dot) for f in late)
+    svg.path(group(root, "infeasible"), rings, "thin")
+    svg.path(group(root, "late"), crosses, "cross")
+    return root
 
 
-def _x(frames: Sequence[Frame]) -> list[float | None]:
-    return [rounded(f.t_ms / 1000) for f in frames]
+def _ring(x: float, y: float, r: float) -> str:
+    return f"M{px(x - r)} {px(y)}a{r:g} {r:g} 0 1 0 {2 * r:g} 0a{r:g} {r:g} 0 1 0 {-2 * r:g} 0"
 
 
-def _line(frames: Sequence[Frame], of: Callable[[Frame], float | None], kind: str, name: str, colour: str) -> Trace:
-    return {
-        "type": kind,
-        "mode": "lines",
-        "name": name,
-        "legendgroup": name,
-        "x": _x(frames),
-        "y": [rounded(of(f), 5) for f in frames],
-        "line": {"color": colour, "width": 1.2, "shape": "hv"},
-        "hovertemplate": f"{name} %{{y:.4~g}}<extra></extra>",
-    }
+def _cross(x: float, y: float, r: float) -> str:
+    return f"M{px(x - r)} {px(y - r)}l{2 * r:g} {2 * r:g}m0 {-2 * r:g}l{-2 * r:g} {2 * r:g}"
 
 
-def _dots(frames: Sequence[Frame], style: Style, kind: str, size: float) -> Trace:
-    return {
-        "type": kind,
-        "mode": "markers",
-        "name": plain(style.name),
-        "legendgroup": style.group,
-        "x": _x(frames),
-        "y": [rounded(f.elapsed_ms, 5) for f in frames],
-        "marker": {"color": style.colour, "symbol": style.symbol, "size": size},
-        "text": [_told(f) for f in frames],
-        "hovertemplate": "<b>%{fullData.name}</b>, %{text}<extra></extra>",
-    }
+def _at(frame: Frame, x: Axis, y: Axis) -> str:
+    return f"{px(x.at(frame.t_ms / 1000))} {px(y.at(frame.elapsed_ms))}"
 
 
-def _marks(frames: Sequence[Frame], kind: str, size: float) -> list[Trace]:
-    """A quiet ring around the frames whose budget no exit could meet, a cross over the others that came late."""
-    marks = []
-    for name, symbol, chosen, colour, width in (
-        ("infeasible", "circle-open", [f for f in frames if f.infeasible], MUTED, 1.2),
-        ("late", "x-thin-open", [f for f in frames if f.late and not f.infeasible], INK, 2.2),
-    ):
-        if chosen:
-            line = {"width": width if size > 5 else 0.7 * width, "color": colour}
-            marks.append(
-                {
-                    "type": kind,
-                    "mode": "markers",
-                    "name": name,
-                    "legendgroup": name,
-                    "x": _x(chosen),
-                    "y": [rounded(f.elapsed_ms, 5) for f in chosen],
-                    "marker": {"symbol": symbol, "size": 1.8 * size, "color": colour, "line": line},
-                    "hoverinfo": "skip",
-                }
-            )
-    return marks
+def _steps(frames: Sequence[Frame], of: Callable[[Frame], float | None], x: Axis, y: Axis) -> str:
+    """A line that changes at a frame, with a gap where there is no value."""
+    d, before = "", None
+    for frame in frames:
+        value = of(frame)
+        if value is not None:
+            across, up = px(x.at(frame.t_ms / 1000)), px(y.at(value))
+            d += f"M{across} {up}" if before is None else f"H{across}" + (f"V{up}" if up != before else "")
+            before = up
+        else:
+            before = None
+    return d
 
 
-def _told(frame: Frame) -> str:
-    """One frame in words, for the pointer."""
-    budget = "no budget" if frame.budget_ms is None else f"budget {milliseconds(frame.budget_ms)}"
-    lines = [f"frame {frame.frame}", f"{milliseconds(frame.elapsed_ms)}, {budget}"]
+def _answer(frame: Frame) -> str:
+    """The answer in words."""
     answer = frame.label if frame.label is not None else _values(frame.value)
-    if answer:
-        verdict = {True: ", correct", False: ", wrong", None: ""}[frame.correct]
-        sure = "" if frame.confidence is None else f", confidence {significant(frame.confidence, 2)}"
-        lines.append(f"{plain(answer)}{verdict}{sure}")
-    flags = [name for name, holds in (("late", frame.late), ("infeasible budget", frame.infeasible)) if holds]
-    return "<br>".join([*lines, *([", ".join(flags)] if flags else [])])
+    if not answer:
+        return ""
+    verdict = {True: ", right", False: ", wrong", None: ""}[frame.correct]
+    sure = "" if frame.confidence is None else f", {100 * frame.confidence:.0f}% sure"
+    wanted = ""
+    if frame.value and isinstance(frame.target, int | float | tuple):
+        goal = frame.target if isinstance(frame.target, tuple) else (float(frame.target),)
+        wanted = f", in truth {_listed(goal)}"
+    return f"{answer}{verdict}{sure}{wanted}"
 
 
 def _values(value: tuple[float, ...] | None) -> str:
-    if not value:
-        return ""
-    return "value " + ", ".join(significant(v) for v in value[:3]) + (" …" if len(value) > 3 else "")
+    return "value " + _listed(value) if value else ""
+
+
+def _listed(value: Sequence[float]) -> str:
+    return ", ".join(significant(v) for v in value[:3]) + (" …" if len(value) > 3 else "")

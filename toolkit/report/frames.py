@@ -18,6 +18,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     frame: int
     t_ms: float
     budget_ms: float | None = None
+    exit: int = 0
     exit_name: str
     class_: int | None = msgspec.field(default=None, name="class")
     label: str | None = None
@@ -48,31 +49,41 @@ class FrameLog:
     frames: tuple[Frame, ...]
     summary: dict[str, Any] | None = field(default=None)
 
+    @property
+    def exits(self) -> tuple[str, ...]:
+        """The exits that answered, by depth."""
+        return tuple(name for _, name in sorted({(f.exit, f.exit_name) for f in self.frames}))
+
     def used(self, exits: tuple[str, ...]) -> dict[str, int]:
         """How many frames left at each of `exits`, in that order."""
         counts = dict.fromkeys(exits, 0)
         for frame in self.frames:
-            counts[frame.exit_name] += 1
+            counts[frame.exit_name] = counts.get(frame.exit_name, 0) + 1
         return counts
 
 
-def read_frames(file: Path, exits: tuple[str, ...]) -> FrameLog:
+def read_frames(file: Path, exits: tuple[str, ...] | None) -> FrameLog:
     """Read a frame log.
 
     Args:
         file: frames.jsonl.
         exits: names of the bundle's exits; a frame that left elsewhere belongs to another bundle.
+            None where no bundle is known.
 
     Raises:
         DataError: a line that is not JSON, lacks a key, or names an exit the bundle does not have.
         StorageError: the file cannot be read.
     """
     with storage(file, "read"):
+        if not file.is_file():
+            raise DataError(f"{file}: no such file; make one with: offramp run BUNDLE ... --record {file}")
         lines = file.read_bytes().splitlines()
+    if not lines:
+        raise DataError(f"{file}: empty; make the file again with: offramp run")
     decoder = msgspec.json.Decoder(Frame)
     frames: list[Frame] = []
     summary: dict[str, Any] | None = None
-    known = set(exits)
+    known = set(exits) if exits is not None else None
     for number, line in enumerate(lines, start=1):
         where = f"{file}, line {number}"
         if not line.strip():
@@ -86,7 +97,7 @@ def read_frames(file: Path, exits: tuple[str, ...]) -> FrameLog:
             if summary is None:
                 raise DataError(f"{where}: not a frame ({error}); make the file again with: offramp run") from None
             continue
-        if frame.exit_name not in known:
+        if known is not None and frame.exit_name not in known:
             raise DataError(f"{where}: the bundle has no exit {frame.exit_name!r}; the frames are another bundle's")
         frames.append(frame)
     return FrameLog(frames=tuple(frames), summary=summary)

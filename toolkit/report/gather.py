@@ -1,8 +1,9 @@
-"""Everything a report shows, read from a run folder and checked to belong together."""
+"""Everything a report shows, read from files and checked to belong together. Each part may be missing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,47 +15,93 @@ from jetson.profiling.profile import ExitLatency, LatencyProfile
 from jetson.samples import Samples
 from toolkit.report.frames import FrameLog, read_frames
 from toolkit.report.history import History, read_history
+from toolkit.report.naming import log_names, profile_names
 from toolkit.report.palette import Style, style_of
 
 BUNDLE = "bundle"
 PROFILE = "profile.json"
 FRAMES = "frames.jsonl"
 TRAINING = Path("checkpoint") / "training.json"
+PROFILES = ("profile*.json", "profiles/*.json")
+LOGS = ("frames*.jsonl", "frames/*.jsonl")
+"""What is taken from a run's folder."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A profile, and what sets it apart from the others."""
+
+    label: str
+    file: Path
+    profile: LatencyProfile
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The frames of one `offramp run`, and what sets them apart from the others."""
+
+    label: str
+    file: Path
+    log: FrameLog
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Files of a report beside those of a run's folder."""
+
+    bundle: Path | None = None
+    profiles: Sequence[Path] = ()
+    """Files, or folders of them."""
+    frames: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. `frames` and `history` are None where the run has none."""
+    """What there is. A run's folder has all of it; `history` is None where nothing says how the model was trained."""
 
     path: Path
-    manifest: Manifest
-    profile: LatencyProfile
-    frames: FrameLog | None
-    history: History | None
+    bundle: Manifest | None
+    bundle_path: Path
+    profiles: tuple[Measured, ...] = ()
+    logs: tuple[Logged, ...] = ()
+    history: History | None = None
     samples: Mapping[str, Samples] = field(default_factory=dict)
     """What the bundle records of its answers, by role; the planner learns from `fit` and `select` alone."""
 
     @property
+    def manifest(self) -> Manifest:
+        """Of the bundle, which must be there."""
+        assert self.bundle is not None
+        return self.bundle
+
+    @property
+    def profile(self) -> LatencyProfile:
+        """The first, which must be there: what the page shows in one picture is of it."""
+        return self.profiles[0].profile
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the exits, as far as anything tells them."""
+        if self.bundle is not None:
+            return tuple(e.name for e in self.bundle.exits)
+        if self.profiles:
+            return tuple(dict.fromkeys(e.name for m in self.profiles for e in m.profile.exits))
+        return tuple(dict.fromkeys(name for logged in self.logs for name in logged.log.exits))
+
+    @property
     def styles(self) -> dict[str, Style]:
         """How each exit looks, by name."""
-        return {e.name: style_of(i, e.name) for i, e in enumerate(self.manifest.exits)}
+        return {name: style_of(i, name) for i, name in enumerate(self.names)}
 
     @property
-    def device_line(self) -> str:
-        """The device in a few words: board or machine, processor, GPU."""
-        device = self.profile.device
-        cores = f"{device.cores} core{'s' if device.cores != 1 else ''}"
-        parts = (device.board or device.machine, f"{device.processor} ({cores})", device.gpu)
-        return ", ".join(part for part in parts if part)
-
-    @property
-    def engine_line(self) -> str:
-        """The engine, its version and its threads."""
-        engine = self.profile.engine
-        return f"{engine.name} {engine.version}, {engine.threads} thread{'s' if engine.threads != 1 else ''}"
+    def classify(self) -> bool:
+        """Whether answers are classes."""
+        if self.bundle is not None:
+            return self.bundle.task == "classification"
+        return not any(f.value is not None for logged in self.logs for f in logged.log.frames[:1])
 
     def exit_latency(self, exit_: Exit) -> ExitLatency:
-        """The measured latency of `exit_`."""
+        """The measured latency of `exit_`, by the first profile."""
         return next(e for e in self.profile.exits if e.name == exit_.name)
 
     def path_units(self, exit_: Exit) -> list[Unit]:
@@ -72,35 +119,84 @@ class Run:
         return next((q for q in exit_.quality if q.split == self.shown_split), exit_.quality[0])
 
 
-def gather(path: Path) -> Run:
-    """Read the run at `path`.
+def gather(path: Path | None, parts: Parts | None = None) -> Run:
+    """Read the run at `path`, and what else is named.
+
+    Args:
+        path: a run's folder, or a bundle; None when `parts` are all there is.
+        parts: files that take the place of those in the folder.
 
     Raises:
-        BadInput: there is no run at `path`.
-        BundleError: its bundle is missing or damaged.
-        ProfileError: its profile is missing, damaged, or was measured on another bundle.
-        DataError: its frame log or training history cannot be read.
+        BadInput: there is nothing to report, or a file that is named is not there.
+        BundleError: the bundle is damaged.
+        ProfileError: a profile is damaged, or was measured on another bundle.
+        DataError: a frame log or training history cannot be read.
         StorageError: a file cannot be read.
     """
-    bundle, profile = path / BUNDLE, path / PROFILE
-    if not bundle.exists() and not profile.exists():
-        what = f"no {BUNDLE}/ and no {PROFILE} in it" if path.is_dir() else "there is no such folder"
-        raise BadInput(
-            f"{path}: not a run ({what}); make one with: offramp demo --out {path}, "
-            f"or: offramp build CHECKPOINT --out {bundle} and offramp profile {bundle} --out {profile}"
-        )
-    opened = Bundle.open(bundle)
-    manifest = opened.manifest
-    latency = LatencyProfile.load(profile)
-    check_profile(profile, latency, manifest, bundle)
-    frames, history = path / FRAMES, path / TRAINING
+    parts = parts or Parts()
+    folder = path or Path()
+    bundle = _bundle(path, parts)
+    profiles = [f for p in parts.profiles for f in _files(p, "*.json")] or _found(path, PROFILES)
+    logs = [f for p in parts.frames for f in _files(p, "*.jsonl")] or _found(path, LOGS)
+    if bundle is None and not profiles and not logs:
+        raise BadInput(_nothing(path))
+    opened = Bundle.open(bundle) if bundle is not None else None
+    manifest = opened.manifest if opened is not None else None
+    loaded = [LatencyProfile.load(file) for file in profiles]
+    if manifest is not None and bundle is not None:
+        for file, profile in zip(profiles, loaded, strict=True):
+            check_profile(file, profile, manifest, bundle)
+    exits = tuple(e.name for e in manifest.exits) if manifest is not None else None
+    read = [read_frames(file, exits) for file in logs]
+    history = folder / TRAINING
     return Run(
-        path=path,
-        manifest=manifest,
-        profile=latency,
-        frames=read_frames(frames, tuple(e.name for e in manifest.exits)) if frames.exists() else None,
-        history=read_history(history) if history.exists() else None,
-        samples={role: found for role in ("fit", "select", "test") if (found := opened.samples(role)) is not None},
+        path=folder,
+        bundle=manifest,
+        bundle_path=bundle or folder / BUNDLE,
+        profiles=tuple(map(Measured, profile_names(profiles, loaded), profiles, loaded)),
+        logs=tuple(map(Logged, log_names(logs), logs, read)),
+        history=read_history(history) if path is not None and history.exists() else None,
+        samples={role: found for role in ("fit", "select", "test") if (found := opened.samples(role)) is not None}
+        if opened is not None
+        else {},
+    )
+
+
+def _bundle(path: Path | None, parts: Parts) -> Path | None:
+    if parts.bundle is not None:
+        return parts.bundle
+    if path is None:
+        return None
+    if (path / "manifest.json").is_file():
+        return path
+    return path / BUNDLE if (path / BUNDLE).exists() else None
+
+
+def _files(path: Path, pattern: str) -> list[Path]:
+    """A file as it is, or those of a folder."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob(pattern))
+    if not found:
+        raise BadInput(f"{path}: no {pattern} in this folder")
+    return found
+
+
+def _found(path: Path | None, patterns: Sequence[str]) -> list[Path]:
+    """What a run's folder holds; `profile.json` and `frames.jsonl` before the others."""
+    if path is None:
+        return []
+    found = itertools.chain.from_iterable(sorted(path.glob(pattern)) for pattern in patterns)
+    return sorted(found, key=lambda file: file.name not in (PROFILE, FRAMES))
+
+
+def _nothing(path: Path | None) -> str:
+    if path is None:
+        return "nothing to report; name a run's folder, or --bundle, --profile or --frames"
+    what = f"no {BUNDLE}/, no {PROFILE} and no {FRAMES} in it" if path.is_dir() else "there is no such folder"
+    return (
+        f"{path}: not a run ({what}); make one with: offramp demo --out {path}, "
+        f"or: offramp build CHECKPOINT --out {path / BUNDLE} and offramp profile {path / BUNDLE} --out {path / PROFILE}"
     )
 
 

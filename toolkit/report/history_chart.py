@@ -2,100 +2,81 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
+import xml.etree.ElementTree as ET
 
-from toolkit.report.charts import Chart, Trace, axis, layout
-from toolkit.report.formats import plain, rounded
+from toolkit.report import svg
+from toolkit.report.axes import Axis, level_axis, upright_axis
+from toolkit.report.charts import Chart, Size, canvas, chart, group
+from toolkit.report.formats import significant
 from toolkit.report.gather import Run
 from toolkit.report.history import History
-from toolkit.report.palette import INK, MUTED, Style
+from toolkit.report.palette import INK, Style
+from toolkit.report.svg import px
 
-ROOM = 4
-"""More phases than this have their names written upright, or the names would run into each other."""
+TOP, HEIGHT, FOOT = 48.0, 370.0, 48.0
+DASHES = {"solid": "", "dash": "6 4", "dot": "2 3", "dashdot": "7 3 2 3"}
+LETTER = 6.6
 
 
 def history_chart(run: Run, history: History) -> Chart | None:
     """The loss of each exit against the epochs counted through all phases; None when no loss was recorded."""
     epochs = history.history
-    x = list(range(1, len(epochs) + 1))
-    starts = [i for i, e in enumerate(epochs) if i == 0 or e.phase != epochs[i - 1].phase]
-    data = [_line(x, [e.loss for e in epochs], "total loss", INK, "solid", starts)]
+    lines: list[tuple[str, str, str, str, list[float | None]]] = []
     keys: list[Style] = []
     for style in run.styles.values():
         losses = [e.exit_loss(style.name) for e in epochs]
         if any(v is not None for v in losses):
             keys.append(style)
-            data.append(_line(x, losses, style.name, style.colour, style.dash, starts, style))
-    if not any(v is not None for trace in data for v in trace["y"]):
+            lines.append((style.name, style.group, style.colour, style.dash, losses))
+    lines.append(("total loss", "total", INK, "solid", [e.loss for e in epochs]))
+    if not any(v is not None for line in lines for v in line[-1]):
         return None
-    shapes, annotations = _phases(history, starts)
-    time = axis("epoch, counted through all phases", range=[0.5, len(x) + 0.5], tickformat="d")
-    if len(x) <= 10:
-        time["dtick"] = 1
-    return Chart(
-        name="fig-history",
-        data=data,
-        layout=layout(
-            400,
-            margin={"l": 56, "r": 16, "t": 28, "b": 48},
-            xaxis=time,
-            yaxis=axis("loss on the training data", rangemode="tozero"),
-            shapes=shapes,
-            annotations=annotations,
-        ),
-        keys=keys,
-    )
+    told = "Loss of each exit over the epochs of training"
+    return chart("fig-history", told, lambda size: _draw(history, lines, size, told), keys)
 
 
-def _line(
-    x: list[int],
-    y: list[float | None],
-    name: str,
-    colour: str,
-    dash: str,
-    starts: list[int],
-    style: Style | None = None,
-) -> Trace:
-    # A gap before each phase: the loss before and after it is not the same loss.
-    ends = [*starts[1:], len(x)]
-    parts = [(x[a:b], y[a:b]) for a, b in zip(starts, ends, strict=True)]
-    xs: list[Any] = list(itertools.chain.from_iterable([*px, None] for px, _ in parts))[:-1]
-    ys: list[Any] = list(itertools.chain.from_iterable([*map(rounded, py), None] for _, py in parts))[:-1]
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": plain(name),
-        "legendgroup": style.group if style else "total",
-        "x": xs,
-        "y": ys,
-        "line": {"color": colour, "dash": dash, "width": 2 if style else 1.2},
-        "marker": {"color": colour, "symbol": style.symbol if style else "circle", "size": 6 if style else 4},
-        "hovertemplate": "<b>%{fullData.name}</b><br>epoch %{x}, loss %{y:.4~g}<extra></extra>",
-    }
+def _draw(
+    history: History, lines: list[tuple[str, str, str, str, list[float | None]]], size: Size, told: str
+) -> ET.Element:
+    epochs = history.history
+    starts = [i for i, e in enumerate(epochs) if i == 0 or e.phase != epochs[i - 1].phase]
+    root = canvas(size, HEIGHT, told)
+    most = max(v for line in lines for v in line[-1] if v is not None)
+    x = Axis(0.5, len(epochs) + 0.5, size.left, size.right)
+    y = Axis(0.0, 1.05 * most or 1.0, HEIGHT - FOOT, TOP)
+    ticks = [t for t in x.ticks(5 if size.small else 10) if t == round(t)]
+    level_axis(root, x, y.start, y.end, "epoch, counted through all phases", ticks=ticks)
+    upright_axis(root, y, size.left, size.right, "")
+    svg.text(root, "loss on the training data", 2, 14, "row")
+    _phases(root, history, starts, x, y)
+    for name, of, colour, dash, losses in lines:
+        part = group(root, of)
+        d, pen = "", False
+        for i, loss in enumerate(losses):
+            if loss is None or i in starts:  # the loss before and after is not the same loss
+                pen = False
+            if loss is not None:
+                d += f"{'L' if pen else 'M'}{px(x.at(i + 1))} {px(y.at(loss))}"
+                pen = True
+        looks = f"stroke:{colour}" + (f";stroke-dasharray:{DASHES[dash]}" if DASHES[dash] else "")
+        svg.path(part, d, "curve", looks + (";stroke-width:1.2" if of == "total" else ""))
+        for i, loss in enumerate(losses):
+            if loss is not None:
+                dot = group(part, tip=f"{name}\nepoch {i + 1}, loss {significant(loss, 4)}")
+                place = {"cx": px(x.at(i + 1)), "cy": px(y.at(loss)), "r": "3"}
+                ET.SubElement(dot, "circle", place | {"style": f"fill:{colour}"})
+    return root
 
 
-def _phases(history: History, starts: list[int]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A line where each phase begins, and its name."""
-    upright = len(starts) > ROOM
-    shapes, names = [], []
-    for start in starts:
+def _phases(root: ET.Element, history: History, starts: list[int], x: Axis, y: Axis) -> None:
+    """A line where each phase begins, and its name where it has room."""
+    ends = [*starts[1:], len(history.history)]
+    for start, end in zip(starts, ends, strict=True):
+        left = x.at(start + 0.5)
         if start:
-            line = {"color": "var(--line)", "width": 1}
-            shapes.append(
-                {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": start + 0.5, "x1": start + 0.5, "line": line}
-            )
-        names.append(
-            {
-                "x": start + 0.5,
-                "y": 1,
-                "yref": "paper",
-                "xanchor": "left",
-                "yanchor": "top" if upright else "bottom",
-                "textangle": -90 if upright else 0,
-                "text": plain(history.history[start].phase or ""),
-                "showarrow": False,
-                "font": {"color": MUTED, "size": 12},
-            }
-        )
-    return shapes, names
+            svg.path(root, f"M{px(left)} {px(y.end - 18)}V{px(y.start)}", "axis")
+        name = history.history[start].phase or ""
+        room = int((x.at(end + 0.5) - left - 6) / LETTER)
+        if len(name) > room:
+            name = name[: max(0, room - 1)] + "…" if room > 3 else ""
+        svg.text(root, name, left + 4, y.end - 8, "row strong")

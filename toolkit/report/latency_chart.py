@@ -2,146 +2,96 @@
 
 from __future__ import annotations
 
-import math
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
-from jetson.profiling.profile import Sketch
-from toolkit.report.charts import Chart, Trace, axis, layout
-from toolkit.report.formats import milliseconds, plain, rounded
+from jetson.profiling.profile import LatencyProfile, Sketch
+from toolkit.report import svg
+from toolkit.report.axes import Axis, level_axis
+from toolkit.report.charts import Chart, Size, bar, canvas, chart, group, reach
+from toolkit.report.diagram_layout import text_width
+from toolkit.report.formats import milliseconds
 from toolkit.report.gather import Run
-from toolkit.report.palette import INK, MUTED, SEGMENT
+from toolkit.report.palette import SEGMENT
+from toolkit.report.svg import px
 
 LOG_FROM = 12.0
 """Medians further apart than this factor are drawn on a logarithmic axis, or the short units would be specks."""
-FANS = (
-    ("p1 to p99", 0.01, 0.99, 0.14, 0.55),
-    ("p5 to p95", 0.05, 0.95, 0.36, 0.7),
-    ("p25 to p75", 0.25, 0.75, 0.66, 1),
-)
-"""Name, lower level, upper level, thickness in rows, opacity."""
+FANS = ((0.01, 0.99, 3.0, 0.6), (0.05, 0.95, 8.0, 0.75), (0.25, 0.75, 15.0, 1.0))
+"""Lower level, upper level, thickness in pixels, opacity."""
+LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+ROW, TOP, FOOT = 27.0, 8.0, 48.0
+LETTERS = 12.0
 
 
-def latency_chart(run: Run) -> Chart:
+@dataclass(frozen=True)
+class Row:
+    """One unit."""
+
+    name: str
+    host: Sketch
+    gpu: Sketch | None
+    colour: str
+
+
+def latency_chart(run: Run, profile: LatencyProfile, name: str = "fig-latency") -> Chart:
     """Host time of every unit as a fan of quantiles, in the order in which the units run."""
-    rows = list(_rows(run))
-    medians = [sketch.median for _, sketch, _ in rows]
-    logarithmic = min(s.quantiles[0] for _, s, _ in rows) > 0 and max(medians) > LOG_FROM * min(medians)
-    places = list(range(len(rows)))
-    data = [_fan(rows, *fan) for fan in FANS]
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "median",
-            "x": [rounded(m) for m in medians],
-            "y": places,
-            "marker": {"symbol": "line-ns", "size": 15, "line": {"color": INK, "width": 2}},
-            "text": [_spread(name, sketch) for name, sketch, _ in rows],
-            "hovertemplate": "%{text}<extra></extra>",
-        }
+    rows = list(_rows(run, profile))
+    told = "Spread of the host time of each unit"
+    return chart(name, told, lambda size: _draw(rows, size, told))
+
+
+def _draw(rows: list[Row], size: Size, told: str) -> ET.Element:
+    low = min(float(r.host.quantile(0.01)) for r in rows)
+    high = max(float(r.host.quantile(0.99)) for r in rows)
+    medians = [r.host.median for r in rows]
+    logarithmic = low > 0 and max(medians) > LOG_FROM * min(medians)
+    most = 130.0 if size.small else 200.0
+    left = min(most, max(text_width(r.name, LETTERS) for r in rows) * 0.9 + 12)
+    foot = TOP + ROW * len(rows)
+    root = canvas(size, foot + FOOT, told)
+    x = Axis(0.9 * low if logarithmic else 0.0, 1.02 * high, left, size.right - 74, logarithmic)
+    level_axis(
+        root, x, foot, TOP, "time in the engine, ms" + (" (logarithmic)" if logarithmic else ""), 3 if size.small else 7
     )
-    data += _gpu_medians(run, [name for name, _, _ in rows])
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "text",
-            "name": "median in figures",
-            "meta": "wide",
-            "x": [rounded(float(sketch.quantile(0.99))) for _, sketch, _ in rows],
-            "y": places,
-            "text": [f"  {milliseconds(m)}" for m in medians],
-            "textposition": "middle right",
-            "textfont": {"color": MUTED, "size": 12},
-            "cliponaxis": False,
-            "hoverinfo": "skip",
-        }
-    )
-    narrow: dict[str, Any] = {"margin": {"l": 56, "r": 12, "t": 12, "b": 48}}
-    if logarithmic:
-        narrow["xaxis"] = {"tickformat": "~g", "tickmode": "linear", "tick0": 0, "dtick": 1}
-    title = "host time (ms, logarithmic)" if logarithmic else "host time (ms)"
-    kind = _log_ticks(rows) if logarithmic else {"rangemode": "tozero"}
-    return Chart(
-        name="fig-latency",
-        data=data,
-        layout=layout(
-            70 + 26 * len(rows),
-            barmode="overlay",
-            margin={"l": 56, "r": 72, "t": 12, "b": 48},
-            xaxis=axis(title, **kind),
-            yaxis=axis(
-                "",
-                tickmode="array",
-                tickvals=places,
-                ticktext=[plain(name) for name, _, _ in rows],
-                range=[len(rows) - 0.4, -0.6],
-                showgrid=False,
-                ticks="",
-            ),
-        ),
-        narrow=narrow,
-    )
+    for place, row in enumerate(rows):
+        middle = TOP + ROW * (place + 0.5)
+        part = group(root, tip=_spread(row))
+        reach(part, 0, middle - ROW / 2, size.width, ROW)
+        svg.text(part, _cut(row.name, left - 12), left - 8, middle + 4, "name", anchor="end")
+        for a, b, thick, opacity in FANS:
+            start, end = (x.at(float(row.host.quantile(level))) for level in (a, b))
+            bar(part, start, middle - thick / 2, max(1.0, end - start), thick, row.colour, opacity)
+        svg.path(part, f"M{px(x.at(row.host.median))} {px(middle - 10)}v20", "median")
+        if row.gpu is not None:
+            place_ = {"cx": px(x.at(row.gpu.median)), "cy": px(middle), "r": "4.5", "class": "ring"}
+            ET.SubElement(part, "circle", place_)
+        svg.text(part, milliseconds(row.host.median), size.right, middle + 4, "name", anchor="end")
+    return root
 
 
-def _log_ticks(rows: list[tuple[str, Sketch, str]]) -> dict[str, Any]:
-    """A logarithmic axis with ticks at 1, 2 and 5 of each decade; Plotly's own would leave out the decade."""
-    low = min(float(s.quantile(0.01)) for _, s, _ in rows)
-    high = max(float(s.quantile(0.99)) for _, s, _ in rows)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
-    return {"type": "log", "tickmode": "array", "tickvals": ticks, "ticktext": [f"{t:g}" for t in ticks]}
-
-
-def _rows(run: Run) -> Iterator[tuple[str, Sketch, str]]:
-    """Name, host time and colour: the preprocessing, then each segment with the branches that follow it."""
-    yield "preprocess", run.profile.preprocess_ms, SEGMENT
-    colours = {e.units[-1]: run.styles[e.name].colour for e in run.manifest.exits}
+def _rows(run: Run, profile: LatencyProfile) -> Iterator[Row]:
+    """The preprocessing, then each segment with the branches that follow it."""
+    yield Row("preprocess", profile.preprocess_ms, None, SEGMENT)
+    if run.bundle is None:
+        for name, unit in profile.units.items():
+            yield Row(name, unit.host_ms, unit.gpu_ms, SEGMENT)
+        return
+    colours = {e.units[-1]: run.styles[e.name].colour for e in run.bundle.exits}
     order = {"segment": 0, "branch": 1}
-    for unit in sorted(run.manifest.units, key=lambda u: (u.layer, order[u.kind])):
-        yield unit.name, run.profile.units[unit.name].host_ms, colours.get(unit.name, SEGMENT)
+    for u in sorted(run.bundle.units, key=lambda u: (u.layer, order[u.kind])):
+        found = profile.units[u.name]
+        yield Row(u.name, found.host_ms, found.gpu_ms, colours.get(u.name, SEGMENT))
 
 
-def _fan(
-    rows: list[tuple[str, Sketch, str]], name: str, low: float, high: float, width: float, opacity: float
-) -> Trace:
-    ends = [(float(s.quantile(low)), float(s.quantile(high))) for _, s, _ in rows]
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": name,
-        "base": [rounded(a) for a, _ in ends],
-        "x": [rounded(b - a) for a, b in ends],
-        "y": list(range(len(rows))),
-        "width": width,
-        "marker": {"color": [colour for _, _, colour in rows], "line": {"width": 0}},
-        "opacity": opacity,
-        "hoverinfo": "skip",
-    }
+def _cut(text: str, room: float) -> str:
+    if text_width(text, LETTERS) * 0.9 <= room:
+        return text
+    return text[: max(1, int(room / (0.9 * text_width("x", LETTERS))) - 1)] + "…"
 
 
-def _gpu_medians(run: Run, names: list[str]) -> list[Trace]:
-    """The median between two events on the device's stream, where there is a GPU."""
-    units = run.profile.units
-    rows = [(i, units[n].gpu_ms) for i, n in enumerate(names) if n in units]
-    measured: list[tuple[int, Any]] = [(i, sketch) for i, sketch in rows if sketch is not None]
-    if not measured:
-        return []
-    return [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "GPU median",
-            "x": [rounded(sketch.median) for _, sketch in measured],
-            "y": [i for i, _ in measured],
-            "marker": {"symbol": "circle-open", "size": 9, "color": INK, "line": {"width": 1.5}},
-            "text": [f"GPU median {milliseconds(sketch.median)}" for _, sketch in measured],
-            "hovertemplate": "%{text}<extra></extra>",
-        }
-    ]
-
-
-def _spread(name: str, sketch: Sketch) -> str:
-    levels = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-    parts = (f"p{round(100 * p)} {milliseconds(float(sketch.quantile(p)))}" for p in levels)
-    return f"<b>{plain(name)}</b>, n {sketch.n:,}<br>" + "<br>".join(parts)
+def _spread(row: Row) -> str:
+    parts = (f"p{round(100 * p)} {milliseconds(float(row.host.quantile(p)))}" for p in LEVELS)
+    gpu = [f"GPU median {milliseconds(row.gpu.median)}"] if row.gpu is not None else []
+    return "\n".join([f"{row.name}, measured {row.host.n:,} times", *parts, *gpu])

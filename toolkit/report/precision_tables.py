@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jetson.bundle import Bundle
 from jetson.engines import NAMES, default_precisions
 from jetson.errors import BundleError
 from jetson.manifest import Exit, Manifest, Precision, Quality, Unit
 from toolkit.report.facts import Fact
 from toolkit.report.formats import NA, change, fixed, metric_name, quality, quantity, share, short
-from toolkit.report.gather import BUNDLE, Run
+from toolkit.report.gather import Run
 from toolkit.report.tables import Cell, Table
 
 
@@ -18,27 +20,28 @@ def sizes_table(run: Run) -> Table | None:
     offered = manifest.offered
     if len(offered) < 2:
         return None
-    bundle = Bundle(run.path / BUNDLE, manifest)
+    bundle = Bundle(run.bundle_path, manifest)
     engines = {name: default_precisions(bundle, name) for name in dict.fromkeys((*NAMES, *manifest.plans))}
     kept = {k.unit for k in manifest.quantisation.kept} if manifest.quantisation else set()
     header = (
         Cell("Unit", numeric=False),
-        *(Cell(p, "size") for p in offered),
+        *(Cell(p, "size", of=f"precision-{p}") for p in offered),
         *(Cell(name, "plan" if name in manifest.plans else "default", numeric=False) for name in engines),
-        Cell("Profile", "measured in", numeric=False),
+        *(Cell("Profile", m.label if len(run.profiles) > 1 else "measured in", numeric=False) for m in run.profiles),
     )
     rows = [
         (
             Cell(unit.name, numeric=False),
-            *(_size(unit, p, kept) for p in offered),
+            *(replace(_size(unit, p, kept), of=f"precision-{p}") for p in offered),
             *(Cell(chosen[i], numeric=False) for chosen in engines.values()),
-            Cell(run.profile.units[unit.name].precision, numeric=False),
+            *(Cell(m.profile.units[unit.name].precision, numeric=False) for m in run.profiles),
         )
         for i, unit in enumerate(manifest.units)
     ]
-    measured = [run.profile.units[u.name].precision for u in manifest.units]
-    together = [*([_nearest(manifest, p) for p in offered]), *engines.values(), measured]
-    sums = (Cell(_sum(manifest, p), numeric=i < len(offered)) for i, p in enumerate(together))
+    measured = [[m.profile.units[u.name].precision for u in manifest.units] for m in run.profiles]
+    together = [*([_nearest(manifest, p) for p in offered]), *engines.values(), *measured]
+    groups = [*(f"precision-{p}" for p in offered), *[""] * (len(together) - len(offered))]
+    sums = (Cell(_sum(manifest, p), numeric=bool(of), of=of) for p, of in zip(together, groups, strict=True))
     caption = (
         "Size: of the unit's file. After it what a unit runs in when nobody says, by the bundle's plan for an engine "
         "or, without one, by default; and what the profile was measured in. Together: all files that run so, and "
@@ -110,12 +113,16 @@ def quality_table(run: Run) -> Table | None:
     own = run.manifest.units[0].precision
     header = (
         Cell("Exit", numeric=False),
-        *(Cell(p, f"{split} split") for split in splits for p in (own, *precisions)),
+        *(Cell(p, f"{split} split", of=f"precision-{p}") for split in splits for p in (own, *precisions)),
     )
     rows = tuple(
         (
             Cell(e.name, style=run.styles[e.name], numeric=False),
-            *(c for split in splits for c in _qualities(e, split, precisions)),
+            *(
+                replace(c, of=f"precision-{p}")
+                for split in splits
+                for c, p in zip(_qualities(e, split, precisions), (own, *precisions), strict=True)
+            ),
         )
         for e in exits
     )

@@ -1,146 +1,142 @@
-// Draws the charts of the page: gives them the colours of light, dark or paper, finds room for labels, and lets the
-// keys of a legend switch their traces on and off.
+// What makes the page answer: the theme's switch, keys that switch on and off what they name, choices between parts,
+// and what the pointer, a finger or the arrow keys read in a picture. Without it all of the page can be read.
 "use strict";
 (() => {
-  const specs = JSON.parse(document.getElementById("specs").textContent);
   const root = document.documentElement;
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const coarse = matchMedia("(pointer: coarse)").matches;
-  const NARROW = 560;
-  const PAPER_WIDTH = 680;
-  const hidden = {};
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const spoken = document.getElementById("spoken");
+  const tip = document.getElementById("tip");
 
-  const hasWebGL = (() => {
-    try {
-      return Boolean(document.createElement("canvas").getContext("webgl"));
-    } catch {
-      return false;
-    }
-  })();
-
-  // A copy of a spec in which every `var(--name)` is the colour that name has now.
-  function resolve(value, styles) {
-    if (typeof value === "string") {
-      const match = /^var\((--[a-z0-9-]+)\)$/.exec(value);
-      return match ? styles.getPropertyValue(match[1]).trim() : value;
-    }
-    if (Array.isArray(value)) {
-      return typeof value[0] === "number" ? value.slice() : value.map((v) => resolve(v, styles));
-    }
-    if (value !== null && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, resolve(v, styles)]));
-    }
-    return value;
-  }
-
-  async function draw(name, width) {
-    const element = document.getElementById(name);
-    const { data, layout, labels, narrow } = resolve(specs[name], getComputedStyle(root));
-    const family = getComputedStyle(document.body).fontFamily;
-    layout.width = width || element.clientWidth;
-    const small = layout.width < NARROW;
-    if (small) for (const [key, change] of Object.entries(narrow)) Object.assign(layout[key], change);
-    layout.font = { ...layout.font, family, size: small ? 12 : layout.font.size };
-    layout.dragmode = coarse ? false : "zoom"; // a finger scrolls the page, it does not select
-    for (const trace of data) {
-      if (trace.type === "scattergl" && !hasWebGL) trace.type = "scatter";
-      trace.visible = !(hidden[name] && hidden[name].has(trace.legendgroup)) && !(small && trace.meta === "wide");
-    }
-    const config = {
-      displaylogo: false,
-      displayModeBar: coarse ? false : "hover",
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-    };
-    await Plotly.react(element, data, layout, config);
-    if (labels.length) await Plotly.relayout(element, { annotations: place(element, data, labels, layout.font) });
-  }
-
-  // Labels beside points: each takes the nearest place where it covers no point, no error bar and no other label.
-  // All are placed in turn, three times over, so that an early one can make way for a later one.
-  function place(element, data, labels, font) {
-    const { xaxis, yaxis } = element._fullLayout;
-    const [width, height] = [xaxis._length, yaxis._length];
-    const toX = (v) => ((v - xaxis.range[0]) / (xaxis.range[1] - xaxis.range[0])) * width;
-    const toY = (v) => (1 - (v - yaxis.range[0]) / (yaxis.range[1] - yaxis.range[0])) * height;
-    const size = font.size - 1;
-    const pen = document.createElement("canvas").getContext("2d");
-    pen.font = `${size}px ${font.family}`;
-    const letters = (text) => new DOMParser().parseFromString(text, "text/html").body.textContent;
-    const points = labels.map((l) => ({ x: toX(l.x), y: toY(l.y), width: pen.measureText(letters(l.text)).width }));
-    const obstacles = points.map((p) => ({ l: p.x - 6, r: p.x + 6, t: p.y - 6, b: p.y + 6, cost: 3 }));
-    for (const { x: [x], y: [y], error_x: ex, error_y: ey } of data.filter((trace) => trace.error_x)) {
-      const [cx, cy] = [toX(x), toY(y)];
-      obstacles.push({ l: toX(x - ex.arrayminus[0]), r: toX(x + ex.array[0]), t: cy - 1.5, b: cy + 1.5, cost: 0.6 });
-      obstacles.push({ l: cx - 1.5, r: cx + 1.5, t: toY(y + ey.array[0]), b: toY(y - ey.arrayminus[0]), cost: 0.6 });
-    }
-    const places = points.map(() => null);
-    for (let pass = 0; pass < 3; pass += 1) {
-      points.forEach((point, i) => {
-        const others = places.filter((other, j) => other && j !== i).map((other) => other.box);
-        places[i] = nearest(point, size, width, height, obstacles.concat(others));
-      });
-    }
-    const { leader, halo } = resolve({ leader: "var(--muted)", halo: "var(--halo)" }, getComputedStyle(root));
-    return labels.map((label, i) => ({
-      ...{ x: label.x, y: label.y, text: label.text, font: { size }, bgcolor: halo, borderpad: 0 },
-      ...{ ax: places[i].x - points[i].x, ay: places[i].y - points[i].y },
-      ...{ showarrow: true, arrowhead: 0, arrowwidth: 1, standoff: 7 },
-      arrowcolor: places[i].reach > 0 ? leader : "rgba(0,0,0,0)",
-    }));
-  }
-
-  function nearest(point, size, width, height, obstacles) {
-    let best = null;
-    for (const reach of [0, 14, 28, 44, 62, 84]) {
-      for (const [dx, dy] of [[1, -1], [1, 1], [-1, -1], [-1, 1], [0, -1], [0, 1], [1, 0], [-1, 0]]) {
-        const x = point.x + dx * (reach + 7 + point.width / 2);
-        const y = point.y + dy * (reach + size);
-        const box = { l: x - point.width / 2, r: x + point.width / 2, t: y - size * 0.6, b: y + size * 0.6, cost: 3 };
-        const outside = Math.max(0, -box.l, box.r - width) + Math.max(0, -box.t, box.b - height);
-        const covered = obstacles.reduce((sum, other) => sum + other.cost * overlap(box, other), 0);
-        const cost = covered + 60 * outside + 2 * reach;
-        if (best === null || cost < best.cost) best = { cost, x, y, box, reach };
+  // The theme: auto follows the device.
+  const theme = document.getElementById("theme");
+  if (theme) {
+    theme.value = root.dataset.theme || "auto";
+    theme.parentElement.hidden = false;
+    theme.addEventListener("change", () => {
+      if (theme.value === "auto") delete root.dataset.theme;
+      else root.dataset.theme = theme.value;
+      try {
+        if (theme.value === "auto") localStorage.removeItem("offramp-theme");
+        else localStorage.setItem("offramp-theme", theme.value);
+      } catch {
+        // It holds for as long as the page is open.
       }
-    }
-    return best;
-  }
-
-  function overlap(a, b) {
-    const across = Math.min(a.r, b.r) - Math.max(a.l, b.l);
-    const down = Math.min(a.b, b.b) - Math.max(a.t, b.t);
-    return across > 0 && down > 0 ? across * down : 0;
-  }
-
-  function drawAll(width) {
-    return Promise.all(Object.keys(specs).map((name) => draw(name, width)));
-  }
-
-  for (const key of document.querySelectorAll("button.key")) {
-    key.addEventListener("click", () => {
-      const { chart, group } = key.dataset;
-      const off = (hidden[chart] ??= new Set());
-      if (!off.delete(group)) off.add(group);
-      key.setAttribute("aria-pressed", String(!off.has(group)));
-      draw(chart);
     });
   }
 
-  let waiting = 0;
-  let drawnWidth = root.clientWidth;
-  addEventListener("resize", () => {
-    if (root.clientWidth === drawnWidth) return; // a phone's address bar came or went
-    drawnWidth = root.clientWidth;
-    clearTimeout(waiting);
-    waiting = setTimeout(drawAll, 120);
-  });
-  dark.addEventListener("change", () => drawAll());
+  // Keys of a legend.
+  for (const key of all("button.key")) {
+    key.disabled = false;
+    key.addEventListener("click", () => {
+      const on = key.getAttribute("aria-pressed") !== "true";
+      key.setAttribute("aria-pressed", String(on));
+      const within = key.closest("[data-keys]") || document;
+      for (const part of all("[data-of]", within)) {
+        if (part.dataset.of === key.dataset.group) part.classList.toggle("off", !on);
+      }
+    });
+  }
+
+  // One of several parts; on paper, and without scripts, all of them are there.
+  for (const group of all("fieldset.choice")) {
+    const inputs = all("input", group);
+    const show = () => {
+      for (const input of inputs) document.getElementById(input.value).hidden = !input.checked;
+    };
+    group.addEventListener("change", show);
+    group.hidden = false;
+    show();
+  }
+
+  // What a picture tells of its parts stands in its titles; a finger cannot read those, so they become ours.
+  for (const title of all("svg title")) {
+    title.parentElement.dataset.tip = title.textContent;
+    title.remove();
+  }
+
+  for (const part of all("main [title]")) {
+    part.dataset.tip = part.title;
+    part.removeAttribute("title");
+    part.setAttribute("tabindex", "0");
+    part.addEventListener("focus", () => {
+      const box = part.getBoundingClientRect();
+      show(part.dataset.tip, box.left, box.bottom);
+    });
+    part.addEventListener("blur", () => hide());
+  }
+
+  function show(text, x, y) {
+    const [first, ...others] = text.split("\n");
+    const strong = document.createElement("strong");
+    strong.textContent = first;
+    tip.replaceChildren(strong, ...others.map((line) => Object.assign(document.createElement("span"), { textContent: line })));
+    tip.hidden = false;
+    const { width, height } = tip.getBoundingClientRect();
+    const left = x + 16 + width > root.clientWidth ? x - 16 - width : x + 16;
+    tip.style.left = `${Math.max(6, Math.min(left, root.clientWidth - width - 6))}px`;
+    tip.style.top = `${Math.max(6, Math.min(y + 14, innerHeight - height - 6))}px`;
+  }
+  const hide = () => {
+    tip.hidden = true;
+  };
+  window.offramp = { show, hide, all };
+
+  let read = null; // the part that is read now
+  function point(event) {
+    if (!(event.target instanceof Element)) return;
+    if (event.target.closest("[data-own-tips]")) return;
+    const part = event.target.closest("[data-tip]");
+    if (part) show(part.dataset.tip, event.clientX, event.clientY);
+    else if (read !== null || event.pointerType !== "mouse") hide();
+    read = part;
+  }
+  document.addEventListener("pointermove", point);
+  document.addEventListener("pointerdown", point);
+  document.addEventListener("scroll", hide, { passive: true });
+
+  for (const picture of all("svg[role=img]")) {
+    const parts = () => all("[data-tip]", picture).filter((part) => !part.closest(".off"));
+    if (!parts().length) continue;
+    picture.setAttribute("tabindex", "0");
+    picture.setAttribute("aria-label", `${picture.getAttribute("aria-label")}. Arrow keys read its values.`);
+    let place = -1;
+    picture.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (event.key === "Escape") hide();
+      if (!step) return;
+      event.preventDefault();
+      const found = parts();
+      place = (place + step + found.length) % found.length;
+      const box = found[place].getBoundingClientRect();
+      show(found[place].dataset.tip, box.left + box.width / 2, box.top + box.height / 2);
+      spoken.textContent = found[place].dataset.tip.replaceAll("\n", ", ");
+    });
+    picture.addEventListener("blur", hide);
+  }
+
+  // The section that is read now, in the contents.
+  const links = new Map(all("nav a").map((link) => [link.getAttribute("href").slice(1), link]));
+  if ("IntersectionObserver" in window) {
+    const seen = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries) {
+          if (!isIntersecting) continue;
+          for (const [id, link] of links) {
+            if (id === target.id) link.setAttribute("aria-current", "true");
+            else link.removeAttribute("aria-current");
+          }
+          const strip = document.querySelector("nav .strip");
+          const link = links.get(target.id);
+          if (strip && link) strip.scrollLeft = link.offsetLeft - strip.offsetLeft - 40;
+        }
+      },
+      { rootMargin: "-20% 0px -70% 0px" },
+    );
+    for (const section of all("main > section[id]")) if (links.has(section.id)) seen.observe(section);
+  }
+  // On paper everything is open.
   addEventListener("beforeprint", () => {
-    root.dataset.scheme = "light";
-    drawAll(PAPER_WIDTH);
+    hide();
+    for (const part of all("details")) part.open = true;
   });
-  addEventListener("afterprint", () => {
-    delete root.dataset.scheme;
-    drawAll();
-  });
-  drawAll().then(() => root.setAttribute("data-drawn", "yes"));
 })();

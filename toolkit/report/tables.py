@@ -26,6 +26,7 @@ class Cell:
     """One cell. `note` stands below the text in small type; `full` is the whole of a text that was cut.
 
     `shade`, 0 to 1, is how strongly the cell is coloured; `strong` makes its text bold.
+    `of` is the group of the key that shows and hides it.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Cell:
     numeric: bool = True
     shade: float | None = None
     strong: bool = False
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def exits_table(run: Run) -> Table:
     level = exits[0].quality[0].level
     parameters = [sum(u.parameters for u in run.path_units(e)) / 1e6 for e in exits]
     flops = [sum(u.flops for u in run.path_units(e)) / 1e9 for e in exits]
-    times = [[float(run.exit_latency(e).end_to_end_ms.quantile(p)) for p in PERCENTILES] for e in exits]
+    levels = PERCENTILES if run.profiles else ()
+    times = [[float(run.exit_latency(e).end_to_end_ms.quantile(p)) for p in levels] for e in exits]
     of_parameters, of_flops = decimals_for(parameters), decimals_for(flops)
     of_times = decimals_for(t for row in times for t in row)
     header = (
@@ -64,8 +67,8 @@ def exits_table(run: Run) -> Table:
         Cell("Parameters", "M"),
         Cell("GFLOPs", "a frame"),
         *(Cell(metric.capitalize(), f"{split} split") for split in splits),
-        Cell("Temperature"),
-        *(Cell(f"p{round(100 * p)}", "ms") for p in PERCENTILES),
+        *((Cell("Temperature"),) if run.classify else ()),
+        *(Cell(f"p{round(100 * p)}", "ms") for p in levels),
         Cell("Difference", "to PyTorch"),
     )
     rows = tuple(
@@ -76,18 +79,29 @@ def exits_table(run: Run) -> Table:
             Cell(fixed(parameters[i], of_parameters)),
             Cell(fixed(flops[i], of_flops)),
             *(_quality(exit_, split) for split in splits),
-            Cell(fixed(exit_.temperature, 2)),
+            *((Cell(fixed(exit_.temperature, 2)),) if run.classify else ()),
             *(Cell(fixed(t, of_times)) for t in times[i]),
             Cell(f"{exit_.max_difference:.1e}"),
         )
         for i, exit_ in enumerate(exits)
     )
     parity = run.manifest.parity
+    quantiles = (
+        "p50, p95, p99: end-to-end latency, from a host array to a host answer, when inference goes straight to the "
+        "exit: half, 95% and 99% of the answers take no longer. "
+        if run.profiles
+        else ""
+    )
+    temperature = (
+        "Temperature: what the exit's logits are divided by before they are read as probabilities. "
+        if run.classify
+        else ""
+    )
     caption = (
         f"Parameters and GFLOPs are those of the whole path to the exit (two operations per multiply-add). "
         f"Below each {metric}: its {share(level).replace('.0', '')} interval and the number of samples. "
-        f"p50, p95, p99: end-to-end latency, from a host array to a host answer, when inference goes straight to the "
-        f"exit. Difference: the largest absolute difference between the exported units and PyTorch over "
+        f"{quantiles}{temperature}"
+        f"Difference: the largest absolute difference between the exported units and PyTorch over "
         f"{parity.frames:,} frames of the {parity.split} split (tolerance {parity.tolerance:.0e})."
     )
     return Table(caption=caption, header=header, rows=rows)

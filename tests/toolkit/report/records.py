@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -108,3 +111,15 @@ def _worse(exit_: Exit) -> dict[Precision, tuple[Quality, ...]]:
         p: tuple(msgspec.structs.replace(q, value=q.value + sign * 0.004 * (i + 1)) for q in exit_.quality)
         for i, p in enumerate(INT8)
     }
+
+
+def powered(run: Path, name: str, power_w: float | None = None, scale: float = 1.0, **device: Any) -> None:
+    """Write a second profile of the same bundle, of another device, so many times as slow."""
+    profile = json.loads((run / "profile.json").read_text())
+    profile["device"] |= device
+    profile["power_w"] = power_w
+    for exit_ in profile["exits"]:
+        sketch = exit_["end_to_end_ms"]
+        sketch["mean"] *= scale
+        sketch["quantiles"] = [scale * q for q in sketch["quantiles"]]
+    (run / name).write_text(json.dumps(profile))

@@ -29,7 +29,7 @@ def read(make_run):
 
 def with_(run, **fields):
     """The run with other fields in its manifest."""
-    return dataclasses.replace(run, manifest=msgspec.structs.replace(run.manifest, **fields))
+    return dataclasses.replace(run, bundle=msgspec.structs.replace(run.manifest, **fields))
 
 
 def texts(table):
@@ -206,7 +206,7 @@ def test_a_joint_table_of_one_bucket_or_without_frames(read):
 
 def test_twelve_exits_have_twelve_diagrams_and_tables(make_run):
     page = page_of(make_run(beliefs=True, frames=None, history=False, **TWELVE))
-    choices = [a for tag, a in page.elements if tag == "input"]
+    choices = [a for tag, a in page.elements if tag == "input" and a["type"] == "radio"]
     assert [a["value"] for a in choices] == [f"given-{k}" for k in range(12)]
     assert [k for k, a in enumerate(choices) if "checked" in a] == [0]
     assert {a["value"] for a in choices} <= page.ids

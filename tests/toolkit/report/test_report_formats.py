@@ -53,7 +53,3 @@ def test_a_change_has_its_sign_and_unit(before, after, metric, text):
 def test_times_are_read_or_kept():
     assert formats.moment("2025-03-04T05:06:07Z") == "2025-03-04 05:06 UTC"
     assert formats.moment("some day") == "some day"
-
-
-def test_text_for_plotly_is_literal():
-    assert formats.plain("a<b>&c") == "a&lt;b&gt;&amp;c"

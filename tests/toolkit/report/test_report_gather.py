@@ -2,18 +2,19 @@ import json
 
 import pytest
 
-from jetson.errors import BadInput, BundleError, DataError, ProfileError
-from toolkit.report.gather import gather
+from jetson.errors import BadInput, DataError, ProfileError
+from tests.toolkit.report.records import powered
+from toolkit.report.gather import Parts, gather
 
 
 def test_a_whole_run_is_read(make_run):
     run = gather(make_run(frames=20))
     assert [e.name for e in run.manifest.exits] == ["4:mlp", "8:cnn-add", "head"]
-    assert run.frames is not None
-    assert len(run.frames.frames) == 20
-    assert run.frames.summary is not None
-    assert run.frames.summary["frames"] == 20
-    assert sum(run.frames.used(tuple(run.styles)).values()) == 20
+    (logged,) = run.logs
+    assert len(logged.log.frames) == 20
+    assert logged.log.summary is not None
+    assert logged.log.summary["frames"] == 20
+    assert sum(logged.log.used(tuple(run.styles)).values()) == 20
     assert run.history is not None
     assert len(run.history.history) == 12
     assert run.shown_split == "test"
@@ -21,7 +22,7 @@ def test_a_whole_run_is_read(make_run):
 
 def test_what_is_optional_may_be_missing(make_run):
     run = gather(make_run(frames=None, history=False, test_split=False))
-    assert run.frames is None
+    assert run.logs == ()
     assert run.history is None
     assert run.shown_split == "calibration"
 
@@ -36,18 +37,60 @@ def test_no_run_says_how_to_make_one(tmp_path, exists):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_bundle_is_the_loaders_error(make_run):
-    run = make_run(frames=None)
+def test_every_part_may_be_missing(make_run):
+    run = make_run(frames=20, history=False)
     (run / "bundle").rename(run / "elsewhere")
-    with pytest.raises(BundleError, match="offramp build"):
-        gather(run)
-
-
-def test_a_missing_profile_is_the_loaders_error(make_run):
-    run = make_run(frames=None)
+    without = gather(run)
+    assert without.bundle is None
+    assert without.names == ("4:mlp", "8:cnn-add", "head")
     (run / "profile.json").unlink()
-    with pytest.raises(ProfileError, match="offramp profile"):
+    alone = gather(run)
+    assert alone.profiles == () and set(alone.names) <= set(without.names)
+    (run / "frames.jsonl").unlink()
+    with pytest.raises(BadInput, match="not a run"):
         gather(run)
+    (run / "elsewhere").rename(run / "bundle")
+    assert gather(run).profiles == gather(run / "bundle").profiles == ()
+
+
+def test_files_that_are_named_take_the_place_of_the_folders(make_run):
+    run, other = make_run(frames=20), make_run(frames=7, history=False)
+    (other / "frames.jsonl").rename(other / "frames-busy.jsonl")
+    found = gather(run, Parts(frames=[other / "frames-busy.jsonl", run / "frames.jsonl"]))
+    assert [(m.label, len(m.log.frames)) for m in found.logs] == [("busy", 7), ("frames", 20)]
+    alone = gather(None, Parts(profiles=[run / "profile.json"], frames=[run / "frames.jsonl"]))
+    assert alone.bundle is None and len(alone.profiles) == len(alone.logs) == 1
+    with pytest.raises(BadInput, match="nothing to report"):
+        gather(None)
+
+
+@pytest.mark.parametrize("kind", ["bundle", "profiles", "frames"])
+def test_a_file_that_is_named_must_be_there(make_run, tmp_path, kind):
+    run, gone = make_run(frames=2), tmp_path / "gone"
+    parts = Parts(**{kind: gone if kind == "bundle" else [gone]})
+    with pytest.raises(BadInput, match="gone") as caught:
+        gather(run, parts)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_nothing_and_an_empty_log_say_so(make_run, tmp_path):
+    run, empty = make_run(frames=2), tmp_path / "empty.jsonl"
+    empty.write_bytes(b"")
+    with pytest.raises(DataError, match=r"empty\.jsonl: empty"):
+        gather(run, Parts(frames=[empty]))
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(BadInput, match=r"no \*\.json in this folder"):
+        gather(run, Parts(profiles=[tmp_path / "nothing"]))
+
+
+def test_profiles_are_told_apart_by_what_differs(make_run):
+    run = make_run(frames=None, history=False)
+    powered(run, "profile-15w.json", power_mode="15W")
+    powered(run, "profile-30w.json", power_mode="MAXN")
+    assert [m.label for m in gather(run).profiles] == ["profile", "15W", "MAXN"]
+    powered(run, "profile-again.json", power_mode="MAXN")
+    labels = [m.label for m in gather(run).profiles]
+    assert labels == ["profile", "15W", "MAXN · profile-30w", "MAXN · profile-again"]
 
 
 def test_a_profile_of_another_bundle_is_refused(make_run):
@@ -105,8 +148,7 @@ def test_unknown_keys_and_nulls_in_frames_are_tolerated(make_run):
     frame = {"frame": 0, "t_ms": 0, "exit": 3, "exit_name": "head", "elapsed_ms": 2, "slowdown": 1, "new": {"key": 1}}
     frame |= dict.fromkeys(names)
     (run / "frames.jsonl").write_text(json.dumps(frame) + "\n\n" + json.dumps({"summary": {"acc_at_d": None}}) + "\n")
-    log = gather(run).frames
-    assert log is not None
+    log = gather(run).logs[0].log
     assert not log.frames[0].late
     assert not log.frames[0].infeasible
 

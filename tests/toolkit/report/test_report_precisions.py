@@ -59,8 +59,13 @@ def test_a_precision_that_nothing_can_stand_in_for_has_no_sum(read):
     measured = msgspec.structs.replace(run.profile.units[first.name], precision="fp16")
     run = dataclasses.replace(
         run,
-        manifest=msgspec.structs.replace(run.manifest, units=(alone, *others)),
-        profile=msgspec.structs.replace(run.profile, units=run.profile.units | {first.name: measured}),
+        bundle=msgspec.structs.replace(run.manifest, units=(alone, *others)),
+        profiles=(
+            dataclasses.replace(
+                run.profiles[0],
+                profile=msgspec.structs.replace(run.profile, units=run.profile.units | {first.name: measured}),
+            ),
+        ),
     )
     whole = {head: texts[-1] for head, texts in columns(sizes_table(run)).items()}
     assert whole["int8", "size"] == "n/a" != whole["int8-fp16", "size"]
@@ -105,7 +110,7 @@ def test_an_exit_that_was_not_judged_reads_not_available(read):
     run = read()
     first, *others = run.manifest.exits
     exits = (msgspec.structs.replace(first, variant_quality={}), *others)
-    run = dataclasses.replace(run, manifest=msgspec.structs.replace(run.manifest, exits=exits))
+    run = dataclasses.replace(run, bundle=msgspec.structs.replace(run.manifest, exits=exits))
     assert [c.text for c in quality_table(run).rows[0][2:4]] == ["n/a", "n/a"]
 
 
