@@ -1,7 +1,7 @@
 """The parts of the site that are made from code when it is built: navigation, commands, the device's API, formats.
 
-A page holds a comment such as `<!-- site: commands -->`, which shows nothing where the repository is read as it is. When
-Sphinx reads the page, the part is put in its place, so nothing generated is ever written beside the sources.
+A page holds a comment such as `<!-- site: commands -->`, which shows nothing where the repository is read as it is.
+When Sphinx reads the page, the part is put in its place, so nothing generated is ever written beside the sources.
 """
 
 from __future__ import annotations

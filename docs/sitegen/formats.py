@@ -1,4 +1,4 @@
-"""What is kept on disk or printed for machines: each record with its fields, from the classes that read and write it."""
+"""What is kept on disk or printed for machines: each record with its fields, from the classes behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a built site: links and anchors that lead nowhere, pages that nobody finds, things from elsewhere."""
+"""What is wrong with a built site: links that lead nowhere, pages that nobody finds, things from elsewhere."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def problems(site: Path) -> list[str]:
 def _wrong(site: Path, pages: dict[str, Page], name: str, target: str) -> str | None:
     parts = urlsplit(target)
     if parts.scheme or parts.netloc:
-        known = parts.scheme in ("http", "https") and "." in parts.netloc or parts.scheme == "mailto"
-        return None if known and not set(target) & set(" <>\"") else "no address"
+        known = (parts.scheme in ("http", "https") and "." in parts.netloc) or parts.scheme == "mailto"
+        return None if known and not set(target) & set(' <>"') else "no address"
     file, anchor = _resolve(name, target)
     if not (site / file).is_file():
         return "no such file"

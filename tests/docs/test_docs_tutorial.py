@@ -34,6 +34,9 @@ def test_only_installing_is_left_out_of_the_tutorials_test() -> None:
 
 
 def test_the_tutorials_blocks_are_read() -> None:
-    page = "```sh\nofframp a \\\n  b\nls\n```\n<!-- not run by the test: why -->\n```sh\npip c\n```\n```python\n# d.py\ne\n```\n"
+    page = (
+        "```sh\nofframp a \\\n  b\nls\n```\n"
+        "<!-- not run by the test: why -->\n```sh\npip c\n```\n```python\n# d.py\ne\n```\n"
+    )
     assert [step.command for step in tutorial.steps(page)] == ["offramp a    b", "ls", None]
     assert tutorial.steps(page)[2].file == "d.py" and tutorial.left_out(page) == ["pip c\n"]

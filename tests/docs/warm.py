@@ -12,6 +12,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,17 +47,18 @@ class Warm:
 
 def serve() -> None:
     """Import, then run each command in a fork."""
+    from jetson.engines.tensorrt import preflight
+
     import accelerate  # noqa: F401
     import onnxruntime  # noqa: F401
     import onnxscript  # noqa: F401
     import sklearn.datasets  # noqa: F401
-    import torch
-    import torch.onnx._internal.exporter._core
     import transformers.models.vit.modeling_vit  # noqa: F401
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
     table = ONNXRegistry.from_torchlib()  # read anew for each unit otherwise; it is the same every time
     ONNXRegistry.from_torchlib = staticmethod(lambda *_args, **_options: table)  # type: ignore[method-assign]
+    preflight.preflight = _no_tensorrt
     for line in sys.stdin:
         words, folder, out, err = json.loads(line)
         child = os.fork()
@@ -64,6 +66,13 @@ def serve() -> None:
             _become(words, folder, out, err)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _no_tensorrt(*_: object) -> NoReturn:
+    """As where the tutorial is followed: it does not install TensorRT, whose parser takes seconds to start."""
+    from jetson.errors import missing_extra
+
+    raise missing_extra("tensorrt_rtx", "rtx")
 
 
 def _become(words: list[str], folder: str, out: str, err: str) -> None:
