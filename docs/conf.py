@@ -19,6 +19,7 @@ exclude_patterns = [".*", "build", "dist", "runs", "tests", "**/_build", "**/__p
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sitegen"]
 
 myst_heading_anchors = 4
+myst_enable_extensions = ["deflist"]
 default_role = "code"  # docstrings write code between single backticks
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

@@ -47,14 +47,14 @@ class Warm:
 
 def serve() -> None:
     """Import, then run each command in a fork."""
-    from jetson.engines.tensorrt import preflight
-
     import accelerate  # noqa: F401
     import onnxruntime  # noqa: F401
     import onnxscript  # noqa: F401
     import sklearn.datasets  # noqa: F401
     import transformers.models.vit.modeling_vit  # noqa: F401
     from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    from jetson.engines.tensorrt import preflight
 
     table = ONNXRegistry.from_torchlib()  # read anew for each unit otherwise; it is the same every time
     ONNXRegistry.from_torchlib = staticmethod(lambda *_args, **_options: table)  # type: ignore[method-assign]
