@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: demo test test-aarch64 lint format bench browser constraints clean help FORCE
+.PHONY: demo docs test test-aarch64 lint format bench browser constraints clean help FORCE
 
 # A .venv counts only if its pip starts and no install into it was cut short; any other is made again.
 HEALTHY := $(shell test ! -e $(VENV)/.busy && $(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' \
@@ -20,6 +20,9 @@ test: $(VENV)/.test browser  ## run the tests (PYTEST_ARGS="-k planner" for some
 test-aarch64: $(VENV)/.test  ## run the device-side tests on an emulated Jetson's processor (minutes; Linux on x86-64)
 	$(PY) -m tests.aarch64.run $(PYTEST_ARGS)
 
+docs: $(VENV)/.test  ## build the site into docs/_build and check every link in it
+	$(PY) docs/build.py
+
 lint: $(VENV)/.dev  ## check style, format and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -33,7 +36,7 @@ bench: $(VENV)/.demo  ## measure the ratios in benchmarks/
 	$(PY) -m benchmarks
 
 clean:  ## remove .venv, builds and caches; runs/ stays
-	rm -rf $(VENV) .aarch64 build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) .aarch64 build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## list the targets

@@ -21,6 +21,7 @@ CHECKS = "tests/aarch64/checks.py"
 LEFT_OUT = {
     "tests/toolkit": "the development host's side: needs PyTorch",
     "tests/packaging": "looks at the repository, on every processor the same",
+    "tests/docs": "builds the site, and trains with PyTorch",
     "tests/benchmarks": "trains and draws on the development host",
     "tests/gpu": "needs a GPU, and qemu passes none on",
     "tests/test_demo.py": "trains with PyTorch",

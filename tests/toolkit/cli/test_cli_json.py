@@ -21,7 +21,7 @@ ELSEWHERE = {
     "calibrate": "tests/toolkit/cli/test_cli_calibrate.py",
     "import": "tests/toolkit/cli/test_cli_import.py",
     "serve": "tests/toolkit/cli/test_cli_serve.py",
-    "report": "tests/toolkit/report/test_report_comparison.py",
+    "report": "tests/toolkit/report/test_report_page.py",
 }
 """Commands that need a model or take seconds, and the file whose tests read their JSON."""
 RUNS = {

@@ -10,6 +10,7 @@ from tests.bundles import edit_manifest
 from tests.toolkit.report.comparisons import made_up
 from tests.toolkit.report.pages import Page, page_of
 from tests.toolkit.report.records import powered
+from toolkit.cli import main
 from toolkit.report import write_report
 from toolkit.report.data import report_data
 from toolkit.report.formats import significant
@@ -298,3 +299,10 @@ def test_nothing_is_written_where_there_is_no_run(tmp_path):
     with pytest.raises(BadInput):
         write_report(tmp_path / "nothing")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_the_data_behind_the_page(make_run, capsys):
+    run = make_run(frames=3)
+    assert main(["report", str(run), "--no-comparison", "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["bundle"] and not (run / "report.html").exists()
