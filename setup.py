@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 README = Path(__file__).with_name("README.md")
 IMAGES = ["pillow>=11"]
+VIDEO = ["opencv-python-headless>=4.8"]
 HOST = [
     "torch>=2.9",
     "transformers>=5.0",
@@ -22,7 +23,10 @@ REPORT = ["plotly>=6.0", "jinja2>=3.1"]
 RTX = ["tensorrt-rtx>=1.3; sys_platform != 'darwin'"]
 CUDA = ["cuda-bindings>=12.6; sys_platform != 'darwin'"]
 BENCH = ["matplotlib>=3.9"]
-TEST = [*HOST, *REPORT, *RTX, *CUDA, *BENCH, "pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
+TEST = [
+    *(*HOST, *VIDEO, *REPORT, *RTX, *CUDA, *BENCH),
+    *("pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"),
+]
 
 setup(
     name="offramp",
@@ -38,6 +42,7 @@ setup(
     extras_require={
         "host": HOST,
         "images": IMAGES,
+        "video": VIDEO,
         "mnist": ["mlxtend>=0.23"],
         "rtx": RTX,
         "cuda": CUDA,
