@@ -38,6 +38,7 @@ class Captured:
         self._grey = channels == 1
         self._orientation = 0 if live else _upright(cv2, capture)
         self._read = 0
+        self._over = False
         self._grabbed = self._grab()
         if not self._grabbed:
             capture.release()
@@ -45,30 +46,20 @@ class Captured:
                 f"{what}: gives no images"
                 + ("" if live else "; the file is damaged, incomplete, or in a format that this OpenCV cannot decode")
             )
+        count, fps = self._get(cv2.CAP_PROP_FRAME_COUNT), self._get(cv2.CAP_PROP_FPS)
+        self.count = round(count) if not live and count is not None and 0 < count < 1e9 else None
+        """Images in the file, as it says."""
+        self.fps = fps if fps is not None and 0.01 <= fps <= 1e4 else None
+        """As the file or the camera says."""
         if live:
             self._grabbed = False  # it is old by the time that somebody wants it
 
     @property
-    def count(self) -> int | None:
-        """Images in the file, as it says."""
-        if self.live:
-            return None
-        count = self._get(self._cv2.CAP_PROP_FRAME_COUNT)
-        return round(count) if count is not None and 0 < count < 1e9 else None
-
-    @property
-    def fps(self) -> float | None:
-        """As the file or the camera says."""
-        fps = self._get(self._cv2.CAP_PROP_FPS)
-        return fps if fps is not None and 0.01 <= fps <= 1e4 else None
-
-    @property
     def notice(self) -> str | None:
         """That a file ended too soon."""
-        count = self.count
-        if count is None or self._read >= count - max(1, SHORT * count):
+        if not self._over or self.count is None or self._read >= self.count - max(1, SHORT * self.count):
             return None
-        return f"{self._what}: {self._read} of {count} frames could be read; the rest is damaged or missing"
+        return f"{self._what}: {self._read} of {self.count} frames could be read; the rest is damaged or missing"
 
     def read(self) -> Shot | None:
         """The next image; None behind the last, and behind what cannot be decoded.
@@ -103,6 +94,7 @@ class Captured:
             return False
 
     def _end(self) -> None:
+        self._over = True
         if self._lasting:
             raise WorkFailed(f"{self._what}: gave {self._read} frames, and no more come; is it still plugged in?")
 

@@ -22,6 +22,8 @@ VIDEOS = (
     *(".3gp", ".mjpg", ".mjpeg", ".h264", ".264", ".h265", ".hevc"),
 )
 """What names of video files end in."""
+BACKENDS = ("CAP_FFMPEG", "CAP_GSTREAMER", "CAP_AVFOUNDATION", "CAP_MSMF")
+"""What opens files and addresses, the first that can: OpenCV has some of them."""
 CAMERA = re.compile(r"camera(?::(?P<which>\d{1,3}|/dev/.+))?|(?P<path>/dev/video\d+)")
 ADDRESS = re.compile(r"(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://\S+")
 
@@ -127,10 +129,13 @@ def _capture(text: str, fps: float | None, channels: int, size: tuple[int, int] 
 
 
 def _opened(cv2: Any, where: str, why_not: str, channels: int, live: bool) -> Captured:
-    capture = cv2.VideoCapture(where)
-    if not capture.isOpened():
-        raise DataError(f"{where}: {why_not}")
-    return Captured(cv2, capture, where, channels=channels, live=live)
+    # By name: asked for any, OpenCV also tries readers of its own, which print what they think of a damaged file.
+    for name in BACKENDS:
+        if hasattr(cv2, name):
+            capture = cv2.VideoCapture(where, getattr(cv2, name))
+            if capture.isOpened():
+                return Captured(cv2, capture, where, channels=channels, live=live)
+    raise DataError(f"{where}: {why_not}")
 
 
 def _device(camera: re.Match[str]) -> int | str:

@@ -133,16 +133,10 @@ class Stream:
             DataError: none of the images could be read.
             WorkFailed: a camera was lost.
         """
-        if not self._beside:
-            yield from self._read_here()
-        else:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="frames", daemon=True)
-                self._thread.start()
-            while (frame := self._inbox.take()) is not None:
-                yield frame
-        if self.unreadable and self.unreadable == self._number:
-            raise DataError(self.remarks[0] + (f" (and {self.unreadable - 1} more)" if self.unreadable > 1 else ""))
+        if self._beside and self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="frames", daemon=True)
+            self._thread.start()
+        return self._frames()
 
     def __enter__(self) -> Stream:
         return self
@@ -160,9 +154,12 @@ class Stream:
                 return  # it sits in a driver: what it holds cannot be taken from it
         self.reader.close()
 
-    def _read_here(self) -> Iterator[Frame]:
-        while (frame := self._next()) is not None:
+    def _frames(self) -> Iterator[Frame]:
+        take = self._inbox.take if self._beside else self._next
+        while (frame := take()) is not None:
             yield frame
+        if self.unreadable and self.unreadable == self._number:
+            raise DataError(self.remarks[0] + (f" (and {self.unreadable - 1} more)" if self.unreadable > 1 else ""))
 
     def _work(self) -> None:
         error: BaseException | None = None

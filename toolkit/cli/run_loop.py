@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from toolkit.cli.console import notes, out, print_json, progress_bars, redirects
 from toolkit.cli.live import View, live_view
 from toolkit.cli.run_source import Source
 from toolkit.cli.run_words import answer_words, show_summary
+from toolkit.cli.stop import Terminated
 
 FEW = 50
 """Images whose answers are printed unasked."""
@@ -65,7 +64,7 @@ def answer_all(
 
     Raises:
         OfframpError: what ended it, after the summary.
-        KeyboardInterrupt: the same.
+        KeyboardInterrupt, Terminated: the same.
     """
     manifest, stream, tally = runtime.bundle.manifest, source.stream, Tally()
     words = told.answers
@@ -74,12 +73,11 @@ def answer_all(
     metrics = Metrics([e.name for e in manifest.exits])
     came: list[FrameBudget] = []
     ended: BaseException | None = None
-    last_words = ""
     with contextlib.ExitStack() as stack:
         record: Callable[[bytes | str], None] | None = None
         try:
             with _metrics(metrics, told.metrics), _shown(source, told, View(manifest, told.data, tally)) as show:
-                for found in _until(answer_each(runtime, frames, profile, level, hidden), stream.live, told):
+                for found in _until(answer_each(runtime, frames, profile, level, hidden), told):
                     tally.add(found.record)
                     tally.unreadable = stream.unreadable
                     metrics.count(found.answer, found.frame.dropped)
@@ -92,10 +90,9 @@ def answer_all(
                     if told.as_json:
                         print_json(found.record)
                     elif words:
-                        last_words = answer_words(found, manifest, told.top)
-                        out.print(last_words, markup=False)
+                        out.print(answer_words(found, manifest, told.top), markup=False)
                     show(found)
-        except (OfframpError, KeyboardInterrupt) as error:
+        except (OfframpError, KeyboardInterrupt, Terminated) as error:
             ended = error
         if not tally.frames and ended is not None and not _is_end(ended, stream.live):
             raise ended
@@ -110,10 +107,8 @@ def answer_all(
         raise ended
 
 
-def _until(answered: Iterator[Answered], live: bool, told: Told) -> Iterator[Answered]:
-    """Answers until it is enough; SIGTERM ends what has no end as Ctrl-C does."""
-    if live and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _until(answered: Iterator[Answered], told: Told) -> Iterator[Answered]:
+    """Answers until it is enough."""
     first_ms: float | None = None
     for number, found in enumerate(answered, start=1):
         yield found
@@ -126,7 +121,7 @@ def _until(answered: Iterator[Answered], live: bool, told: Told) -> Iterator[Ans
 
 
 def _is_end(error: BaseException, live: bool) -> bool:
-    return live and isinstance(error, KeyboardInterrupt)
+    return live and isinstance(error, KeyboardInterrupt | Terminated)
 
 
 @contextlib.contextmanager
