@@ -72,13 +72,26 @@ def open_frames(
     return stream(reader, fps=fps, budget_ms=own_ms if budget_ms is None else budget_ms, every=every_frame, pace=pace)
 
 
-def stream(reader: Reader, *, fps: float | None, budget_ms: float | None, every: bool, pace: bool) -> Stream:
-    """Frames of a reader as `open_frames` has them come."""
+def stream(
+    reader: Reader, *, fps: float | None, budget_ms: float | None, every: bool, pace: bool, timed: bool = False
+) -> Stream:
+    """Frames of a reader as `open_frames` has them come.
+
+    Args:
+        reader: of the images.
+        fps: as of `open_frames`.
+        budget_ms: of every frame.
+        every: drop none.
+        pace: as of `open_frames`.
+        timed: frames have budgets, though not `budget_ms`.
+    """
+    video = isinstance(reader, Captured)
     arrival = None
     if fps is not None and pace and not reader.live:
-        video = isinstance(reader, Captured)
         arrival = Arrival((reader.fps if video else None) or fps, own_times=video)
-    return Stream(reader, budget_ms=budget_ms, arrival=arrival, every_frame=every, beside=isinstance(reader, Captured))
+    # Decoding ahead of an inference takes cores away from it: quicker for all frames, slower for each.
+    beside = video and budget_ms is None and not timed
+    return Stream(reader, budget_ms=budget_ms, arrival=arrival, every_frame=every, beside=beside)
 
 
 def open_reader(

@@ -126,7 +126,7 @@ class View:
         spark = _sparkline(shown, max(peak, budget or 0.0), ascii_only)
         came, answered = self.rates
         lost = Text.assemble(
-            f"{came:.1f} came, {answered:.1f} answered a second; ",
+            f"{came:.1f} came, {answered:.1f} answered/s; ",
             (f"{tally.dropped:,} dropped", "yellow" if tally.dropped else ""),
             ", ",
             (f"{tally.late:,} late", "red" if tally.late else ""),

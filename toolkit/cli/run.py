@@ -97,9 +97,10 @@ def command(
     precision: Precision | None,
     as_json: bool,
 ) -> None:
-    """Answer frames of DATA with BUNDLE, each within its budget; a line per frame and a summary.
+    """Answer images, videos and cameras with BUNDLE, each frame within its budget, and sum up how it went.
 
-    Without --fps, --budget-ms or --budget-trace there is no limit. Ctrl-C ends a camera's run as any other end does.
+    Without --fps, --budget-ms or --budget-trace there is no limit. A camera's run ends with Ctrl-C, --frames or
+    --seconds.
 
     Engine and precision are those of the profile, and when given must be. A trace that revises budgets has every
     boundary waited for, and so have budgets that are not told; otherwise TensorRT is given the whole path of a known
@@ -137,6 +138,7 @@ def command(
             split=split,
             fps=fps,
             budget_ms=budget_ms,
+            traced=trace is not None,
             every_frame=every_frame,
             pace=not no_pace,
             camera_size=camera_size,

@@ -59,6 +59,7 @@ def open_source(
     split: str,
     fps: Fps | None,
     budget_ms: float | None,
+    traced: bool,
     every_frame: bool,
     pace: bool,
     camera_size: tuple[int, int] | None,
@@ -72,6 +73,7 @@ def open_source(
         split: part of a data set.
         fps: at which frames come; None: they are there when they are asked for, but for a camera's.
         budget_ms: of every frame, where `fps` does not say it.
+        traced: a trace says it, frame by frame.
         every_frame: drop none.
         pace: False: they are there when they are asked for all the same.
         camera_size: height and width that a camera is asked for.
@@ -97,7 +99,9 @@ def open_source(
             raise BadInput(f"{data}: has no rate of its own; give one: --fps 30")
     if fps is not None:
         budget_ms = period_ms(fps)
-    made = stream(reader, fps=fps, budget_ms=budget_ms, every=every_frame, pace=pace)
+        if reader.live and reader.fps is not None and abs(reader.fps - fps) > 0.05 * fps:
+            say(f"{data} says that it gives {reader.fps:g} frames a second; the budget is still that of {fps:g}")
+    made = stream(reader, fps=fps, budget_ms=budget_ms, every=every_frame, pace=pace, timed=traced)
     return Source(made, reader.count, judged, isinstance(reader, Pictures))
 
 

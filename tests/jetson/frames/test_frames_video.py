@@ -94,3 +94,9 @@ def test_closing_in_the_middle_ends_the_thread(clips):
     with frames.open(clips["avi"]) as stream:
         assert next(iter(stream)).number == 0
     assert not stream._thread.is_alive()
+
+
+def test_frames_with_budgets_are_decoded_between_inferences_not_beside_them(clips):
+    with frames.open(clips["avi"], budget_ms=20.0) as stream:
+        assert len(list(stream)) == 10
+    assert stream._thread is None

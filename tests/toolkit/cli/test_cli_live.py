@@ -78,7 +78,7 @@ def test_all_there_is_to_see(manifest, clock):
     view = view_of(manifest, clock, 90, dropped=1, correct=True)
     text = view.render(100, 30).plain
     assert "tabby [cat]  87.3 % sure" in text and "12.0 of 33.3 ms" in text and "1.31" in text
-    assert "60.1 came, 30.0 answered a second; 90 dropped, 0 late" in text
+    assert "60.1 came, 30.0 answered/s; 90 dropped, 0 late" in text
     assert "100.0% answered in time and right" in text and "p50 12.0  p95 12.0 ms" in text
     assert "▸ 4:vit" in text and "90 100.0%" in text and text.splitlines()[0].endswith("0:02  Ctrl-C ends")
     assert max(map(len, text.splitlines())) <= 100

@@ -1,7 +1,9 @@
 """`offramp run` on what people have: what it prints, what it records, and how it ends."""
 
 import json
+import re
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -196,3 +198,18 @@ def test_a_value_is_told_with_its_interval(here, capsys, tmp_path, monkeypatch):
 
 def test_nothing_is_ever_certain():
     assert [percent(p) for p in (0.99999, 0.5, 1e-9, None)] == ["> 99.9 %", "50.0 %", "< 0.1 %", "?"]
+
+
+def test_the_loop_of_the_guide_runs_as_printed(here, clip, capsys):
+    guide = (Path(__file__).parents[3] / "docs" / "guide" / "run.md").read_text()
+    (loop,) = re.findall(r"```python\n(.+?)```", guide, re.DOTALL)
+    exec(compile(loop.replace("clip.mp4", clip.name), "run.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    answered = [int(line.split()[0]) for line in lines]
+    assert answered == sorted(answered) and answered[0] == 0
+    assert len(lines) + sum(int(line.split()[-1]) for line in lines) <= 40
+
+
+def test_the_guide_names_every_key_of_a_line():
+    guide = (Path(__file__).parents[3] / "docs" / "guide" / "run.md").read_text()
+    assert [key for key in KEYS.split() if f"`{key}`" not in guide] == []
