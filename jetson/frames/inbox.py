@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from jetson.frames.frame import Frame
+
+IDLE_S = 1.0
+"""Without a frame, after which whoever waits is told so."""
 
 
 class Inbox:
@@ -53,22 +57,31 @@ class Inbox:
             self._ended, self._error = True, error
             self._change.notify_all()
 
-    def take(self) -> Frame | None:
+    def take(self, idle: Callable[[], None] | None = None) -> Frame | None:
         """The next frame, waited for; None when all have been taken and no more will come.
+
+        Args:
+            idle: called about once a second while there is none.
 
         Raises:
             BaseException: what `end` was given.
         """
-        with self._change:
-            self._change.wait_for(lambda: self._held or self._ended or self._closed)
-            if not self._held:
-                if self._error is not None:
-                    raise self._error
-                return None
-            frame = replace(self._held.popleft(), dropped=self._lost)
-            self._lost = 0
-            self._change.notify_all()
-            return frame
+        while True:
+            with self._change:
+                if self._change.wait_for(lambda: self._held or self._ended or self._closed, IDLE_S):
+                    return self._taken()
+            if idle is not None:
+                idle()
+
+    def _taken(self) -> Frame | None:
+        if not self._held:
+            if self._error is not None:
+                raise self._error
+            return None
+        frame = replace(self._held.popleft(), dropped=self._lost)
+        self._lost = 0
+        self._change.notify_all()
+        return frame
 
     def close(self) -> None:
         """Nobody takes any more; who waits goes on."""

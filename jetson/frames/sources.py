@@ -132,7 +132,7 @@ def _capture(text: str, fps: float | None, channels: int, size: tuple[int, int] 
         return Captured(cv2, capture, "the pipeline", channels=channels, live=True)
     if ADDRESS.fullmatch(text):
         cv2 = import_cv2()
-        return _opened(cv2, text, "nobody answers there, or with nothing that is a video", channels, live=True)
+        return _opened(cv2, text, "nobody answers there, or with nothing that is a video", channels, True)
     path = Path(text).expanduser()
     with storage(path, "read"):
         if not path.is_file():
@@ -147,7 +147,9 @@ def _opened(cv2: Any, where: str, why_not: str, channels: int, live: bool) -> Ca
         if hasattr(cv2, name):
             capture = cv2.VideoCapture(where, getattr(cv2, name))
             if capture.isOpened():
-                return Captured(cv2, capture, where, channels=channels, live=live)
+                # What lies at an address and says how long it is comes when it is asked for, as a file does.
+                ends = capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
+                return Captured(cv2, capture, where, channels=channels, live=live and not ends)
     raise DataError(f"{where}: {why_not}")
 
 

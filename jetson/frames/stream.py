@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from jetson.errors import DataError
@@ -92,6 +92,8 @@ class Stream:
         """Images that could not be decoded."""
         self.remarks: list[str] = []
         """About them, the first few."""
+        self.idle: Callable[[], None] | None = None
+        """Called about once a second while no frame comes, by the thread that waits for one."""
         self._arrival = arrival
         self._comes = reader.live or arrival is not None
         places = KEPT if every_frame else 1
@@ -155,8 +157,7 @@ class Stream:
         self.reader.close()
 
     def _frames(self) -> Iterator[Frame]:
-        take = self._inbox.take if self._beside else self._next
-        while (frame := take()) is not None:
+        while (frame := self._inbox.take(self.idle) if self._beside else self._next()) is not None:
             yield frame
         if self.unreadable and self.unreadable == self._number:
             raise DataError(self.remarks[0] + (f" (and {self.unreadable - 1} more)" if self.unreadable > 1 else ""))

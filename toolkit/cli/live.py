@@ -29,6 +29,8 @@ LINE_EVERY_S = 5.0
 """Where there is no terminal."""
 WINDOW_S = 2.0
 """That rates are taken over."""
+SILENT_S = 2.0
+"""Without a frame, from which on that is said."""
 LATENCIES = 60
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-=+*#@"
@@ -125,8 +127,11 @@ class View:
         shown = list(self._latencies)[-max(5, min(LATENCIES, width - 10 - len(figures))) :]
         spark = _sparkline(shown, max(peak, budget or 0.0), ascii_only)
         came, answered = self.rates
+        silent = clock() - self._moments[-1][0]
         lost = Text.assemble(
-            f"{came:.1f} came, {answered:.1f} answered/s; ",
+            (f"none for {silent:.0f} s; ", "yellow")
+            if silent >= SILENT_S
+            else f"{came:.1f} came, {answered:.1f} answered/s; ",
             (f"{tally.dropped:,} dropped", "yellow" if tally.dropped else ""),
             ", ",
             (f"{tally.late:,} late", "red" if tally.late else ""),
@@ -207,4 +212,8 @@ def live_view(view: View, source: Stream, console: Console = notes) -> Iterator[
                 live.update(picture(), refresh=True)
                 last = clock()
 
-        yield draw
+        source.idle = lambda: live.update(picture(), refresh=True)
+        try:
+            yield draw
+        finally:
+            source.idle = None

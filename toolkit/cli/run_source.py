@@ -9,7 +9,7 @@ import click
 
 from jetson.errors import BadInput, DataError
 from jetson.frames.pictures import Pictures
-from jetson.frames.sources import is_captured, open_reader, stream
+from jetson.frames.sources import CAMERA, is_captured, open_reader, stream
 from jetson.frames.stream import Reader, Stream, period_ms
 from jetson.manifest import Manifest
 from toolkit.cli.console import say
@@ -99,7 +99,7 @@ def open_source(
             raise BadInput(f"{data}: has no rate of its own; give one: --fps 30")
     if fps is not None:
         budget_ms = period_ms(fps)
-        if reader.live and reader.fps is not None and abs(reader.fps - fps) > 0.05 * fps:
+        if CAMERA.fullmatch(data) and reader.fps is not None and abs(reader.fps - fps) > 0.05 * fps:
             say(f"{data} says that it gives {reader.fps:g} frames a second; the budget is still that of {fps:g}")
     made = stream(reader, fps=fps, budget_ms=budget_ms, every=every_frame, pace=pace, timed=traced)
     return Source(made, reader.count, judged, isinstance(reader, Pictures))

@@ -183,3 +183,11 @@ def test_a_capture_that_breaks_ends(fake, tmp_path):
     assert isinstance(reader, Captured) and reader.count == 100
     assert reader.read() is not None and reader.read() is None
     assert "1 of 100 frames could be read; the rest is damaged or missing" in reader.notice
+
+
+def test_an_address_is_a_file_when_it_says_how_long_it_is(fake):
+    fake([BLUE] * 2)
+    assert frames.open("rtsp://x/y").live
+    fake([BLUE] * 2, values={FakeCv2.CAP_PROP_FRAME_COUNT: 2.0})
+    stream = frames.open("https://x/y.avi")
+    assert not stream.live and len(list(stream)) == 2 and stream.notice is None

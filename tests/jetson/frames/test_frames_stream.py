@@ -131,6 +131,18 @@ def test_an_inbox_that_keeps_makes_the_giver_wait_until_it_is_closed():
     assert not thread.is_alive()
 
 
+def test_whoever_waits_is_told_that_nothing_comes(monkeypatch):
+    monkeypatch.setattr("jetson.frames.inbox.IDLE_S", 0.001)
+    inbox, told = Inbox(1, drop=True), []
+
+    def idle():
+        told.append(len(told))
+        if len(told) == 3:
+            inbox.put(Frame(IMAGE, 7))
+
+    assert inbox.take(idle).number == 7 and told == [0, 1, 2]
+
+
 def test_frames_of_a_file_come_at_an_even_rate_or_at_their_own_times():
     even, own = Arrival(10.0), Arrival(10.0, own_times=True)
     assert [even.of(n, None, 100.0, 100.0) for n in range(3)] == pytest.approx([100.0, 100.1, 100.2])

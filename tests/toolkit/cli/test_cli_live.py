@@ -98,6 +98,12 @@ def test_late_frames_no_budget_and_values(manifest, clock):
     assert "12.0 ms" in text and " of " not in text and "4.25" in text and "acc@D" not in text
 
 
+def test_a_source_that_has_gone_silent(manifest, clock):
+    view = view_of(manifest, clock, 5)
+    clock.advance(4000.0)
+    assert "none for 4 s; 0 dropped" in view.render(100, 30).plain
+
+
 def test_a_terminal_without_unicode(manifest, clock):
     view_of(manifest, clock, 5).render(80, 30, ascii_only=True).plain.encode("ascii")
 
