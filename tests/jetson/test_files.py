@@ -10,7 +10,7 @@ import pytest
 
 from jetson import files
 from jetson.errors import StorageError
-from jetson.files import check_writable, new_folder, sha256_file, sha256_files, write_file
+from jetson.files import check_writable, new_file, new_folder, sha256_file, sha256_files, write_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +38,18 @@ def test_a_file_is_written_whole(tmp_path, content):
     write_file(file, content)
     assert file.read_bytes() == (content.encode() if isinstance(content, str) else content)
     assert [p.name for p in file.parent.iterdir()] == ["c.json"]
+
+
+def test_a_file_written_piece_by_piece_appears_at_the_end_or_not_at_all(tmp_path):
+    with new_file(tmp_path / "deep" / "f") as write:
+        write("one\n")
+        write(b"two\n")
+        assert not (tmp_path / "deep" / "f").exists()
+    assert (tmp_path / "deep" / "f").read_text() == "one\ntwo\n"
+    with pytest.raises(KeyboardInterrupt), new_file(tmp_path / "deep" / "f") as write:
+        write("three")
+        raise KeyboardInterrupt
+    assert [(f.name, f.read_text()) for f in (tmp_path / "deep").iterdir()] == [("f", "one\ntwo\n")]
 
 
 def test_a_file_has_the_permissions_of_any_other(tmp_path):

@@ -49,15 +49,18 @@ def test_answers_are_counted_by_exit_deadline_and_latency():
     ):
         metrics.count(one)
     metrics.fail()
+    assert values(metrics.text())["offramp_dropped_total"] == 0
+    metrics.count(answer(met=None), dropped=3)
     found = values(metrics.text())
-    assert found['offramp_answers_total{exit="6:head"}'] == 3 and found['offramp_answers_total{exit="2:mlp"}'] == 1
+    assert found["offramp_dropped_total"] == 3
+    assert found['offramp_answers_total{exit="6:head"}'] == 4 and found['offramp_answers_total{exit="2:mlp"}'] == 1
     assert found['offramp_deadlines_total{met="true"}'] == 2 and found['offramp_deadlines_total{met="false"}'] == 1
     assert found["offramp_failures_total"] == 2
     buckets = [found[f'offramp_latency_seconds_bucket{{le="{b:g}"}}'] for b in BOUNDS]
-    assert buckets == sorted(buckets) and buckets[0] == 1 and buckets[-1] == 3
-    assert found['offramp_latency_seconds_bucket{le="+Inf"}'] == found["offramp_latency_seconds_count"] == 4
-    assert math.isclose(found["offramp_latency_seconds_sum"], 7.00605)
-    assert math.isclose(found["offramp_compute_seconds_total"], 4 * 2.25e-3) and found["offramp_slowdown"] == 1.25
+    assert buckets == sorted(buckets) and buckets[0] == 1 and buckets[-1] == 4
+    assert found['offramp_latency_seconds_bucket{le="+Inf"}'] == found["offramp_latency_seconds_count"] == 5
+    assert math.isclose(found["offramp_latency_seconds_sum"], 7.00605 + answer().elapsed_ms / 1e3)
+    assert math.isclose(found["offramp_compute_seconds_total"], 5 * 2.25e-3) and found["offramp_slowdown"] == 1.25
 
 
 def test_the_text_is_of_the_format():

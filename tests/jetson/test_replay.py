@@ -65,8 +65,9 @@ def test_what_cannot_be_said_is_none():
 
 def test_a_summary_of_nothing():
     found = replay.summarise([])
-    assert found["frames"] == found["late"] == 0 and found["exits"] == {}
-    assert all(value is None for key, value in found.items() if key not in ("frames", "late", "exits"))
+    counts = ("frames", "late", "dropped", "unreadable")
+    assert [found[key] for key in counts] == [0] * 4 and found["exits"] == {}
+    assert all(value is None for key, value in found.items() if key not in (*counts, "exits"))
 
 
 @pytest.fixture

@@ -87,6 +87,14 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, allow_nan=False), flush=True)
 
 
+def redirects_stdout() -> bool:
+    """Whether what is printed while something is drawn on stderr goes above it: where both are one terminal.
+
+    Elsewhere it must go to stdout, which may be a file or a pipe.
+    """
+    return sys.stdout.isatty()
+
+
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
     """A table on stdout; the first `left` columns are words, the others figures."""
     # Text, because in a plain string rich would take [..] for markup.
@@ -130,7 +138,8 @@ def progress_share(title: str) -> Iterator[Callable[[float], None]]:
 
 def _bars(count: bool = True) -> Progress:
     columns = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=30)]
-    return Progress(*columns, *([MofNCompleteColumn()] if count else []), TimeElapsedColumn(), console=notes)
+    columns += [*([MofNCompleteColumn()] if count else []), TimeElapsedColumn()]
+    return Progress(*columns, console=notes, redirect_stdout=redirects_stdout())
 
 
 def _told(title: str, parts: int, done: Callable[[], None]) -> Callable[[], None]:

@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
-from jetson.errors import BadInput, DataError
-from jetson.files import check_writable, write_file
-from jetson.listen import listening, on_port
-from jetson.manifest import Manifest, Precision
-from jetson.metrics import Metrics
+from jetson.errors import BadInput
+from jetson.files import check_writable
+from jetson.manifest import Precision
 from jetson.profiling.profile import LatencyProfile
-from jetson.replay import replay, summarise
+from jetson.replay import on_budget, on_trace
 from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget
 from jetson.scheduling.induction import Late
-from jetson.scheduling.trace import FrameBudget, load_trace, save_trace
-from jetson.serve import Service
-from toolkit.cli.console import out, print_json, print_table, progress_bars, say
-from toolkit.cli.info import metric, quality
-from toolkit.cli.options import BUNDLE, ENGINE, JSON, LATE, LIKE, PRECISION, PRICE_PER_MJ, expected_budgets
+from jetson.scheduling.trace import load_trace
+from toolkit.cli.options import BUNDLE, ENGINE, JSON, LATE, LIKE, PRECISION, PRICE_PER_MJ, Size, expected_budgets
+from toolkit.cli.run_loop import Told, answer_all
+from toolkit.cli.run_source import Fps, FpsOption, open_source
 
 
 @click.command("run")
 @BUNDLE
 @click.option("--profile", "profile_file", required=True, type=click.Path(path_type=Path), help="Of BUNDLE, made here.")
-@click.option("--data", required=True, help="An image, a folder, an .npy or .npz file, or a data set's name.")
+@click.option(
+    "--data",
+    required=True,
+    help="An image, a folder, a video file, camera:0, /dev/video0, gst:PIPELINE, an rtsp:// address, an .npy or .npz "
+    "file, or a data set's name.",
+)
 @click.option("--split", default="test", show_default=True, type=click.Choice(["train", "calibration", "test"]))
+@click.option("--fps", type=FpsOption(), help="Frames come at this rate; the time between two is the budget of each.")
 @click.option("--budget-ms", type=float, help="The same budget for every frame.")
 @click.option(
     "--budget-trace", type=click.Path(path_type=Path), help="CSV file: t_ms,budget_ms[,revise_at_ms,revised_ms]."
 )
+@click.option("--every-frame", is_flag=True, help="Answer frames that came while the device was busy; else the newest.")
+@click.option("--no-pace", is_flag=True, help="Frames of files follow one another at once, whatever their times.")
 @click.option("--frames", type=click.IntRange(1), help="Answer so many [default: the trace's lines, or all frames].")
-@click.option("--no-pace", is_flag=True, help="Do not wait for the trace's t_ms between frames.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="End after this time.")
+@click.option("--camera-size", type=Size(), help="Ask the camera for such frames.")
 @click.option("--hidden", is_flag=True, help="Do not tell the budgets: cut when they run out, and take what is there.")
 @LIKE
 @click.option("--policy", default="planner", show_default=True, help="Who decides; offramp simulate names the others.")
@@ -46,6 +49,13 @@ from toolkit.cli.options import BUNDLE, ENGINE, JSON, LATE, LIKE, PRECISION, PRI
 @PRICE_PER_MJ
 @LATE
 @click.option("--level", default=0.95, show_default=True, help="Quantile at which the quickest exit must fit a budget.")
+@click.option(
+    "--live/--no-live", default=None, help="Show how it goes [default: of videos, cameras and --fps, on a terminal]."
+)
+@click.option(
+    "--answers/--no-answers", default=None, help="Print every answer [default: of up to 50 images without labels]."
+)
+@click.option("--top", default=3, show_default=True, type=click.IntRange(1), help="Classes that an answer names.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write the lines of --json to this file too.")
 @click.option(
     "--record-trace", type=click.Path(path_type=Path), help="Write when frames came and their budgets, as CSV."
@@ -60,10 +70,14 @@ def command(
     profile_file: Path,
     data: str,
     split: str,
+    fps: Fps | None,
     budget_ms: float | None,
     budget_trace: Path | None,
-    frames: int | None,
+    every_frame: bool,
     no_pace: bool,
+    frames: int | None,
+    seconds: float | None,
+    camera_size: tuple[int, int] | None,
     hidden: bool,
     like: Path | None,
     policy: str,
@@ -72,6 +86,9 @@ def command(
     price_per_mj: float,
     late: Late,
     level: float,
+    live: bool | None,
+    answers: bool | None,
+    top: int,
     record: Path | None,
     record_trace: Path | None,
     metrics_port: int | None,
@@ -80,25 +97,26 @@ def command(
     precision: Precision | None,
     as_json: bool,
 ) -> None:
-    """Answer frames of DATA with BUNDLE, each within its budget; a line per frame and a summary.
+    """Answer images, videos and cameras with BUNDLE, each frame within its budget, and sum up how it went.
+
+    Without --fps, --budget-ms or --budget-trace there is no limit. A camera's run ends with Ctrl-C, --frames or
+    --seconds.
 
     Engine and precision are those of the profile, and when given must be. A trace that revises budgets has every
     boundary waited for, and so have budgets that are not told; otherwise TensorRT is given the whole path of a known
     budget at once.
     """
-    from toolkit import data as data_sets
-
-    if (budget_ms is None) == (budget_trace is None):
-        raise BadInput("give either --budget-ms or --budget-trace")
+    if sum(given is not None for given in (fps, budget_ms, budget_trace)) > 1:
+        raise BadInput("give one of --fps, --budget-ms and --budget-trace")
     if budget_ms is not None:
         Budget.within(budget_ms)  # refuses NaN and negative figures before anything is loaded
-    trace = load_trace(budget_trace) if budget_trace is not None else []
+    trace = load_trace(budget_trace) if budget_trace is not None else None
     expected = expected_budgets(like, hidden)
     for file in (record, record_trace):
         if file is not None:
             check_writable(file)
     profile = LatencyProfile.load(profile_file)
-    revised = any(line.revise_at_ms is not None for line in trace)
+    revised = any(line.revise_at_ms is not None for line in trace or ())
     runtime = Runtime.load(
         bundle,
         profile,
@@ -113,91 +131,35 @@ def command(
         level=level,
         ahead=not (revised or hidden),
     )
-    part = data_sets.frames(data, split=split).for_channels(runtime.bundle.manifest.preprocessing.channels)
-    if len(part.images) == 0:
-        raise DataError(f"{data}: no frames in it")
-    if budget_ms is not None:
-        trace = [FrameBudget(0.0, budget_ms)] * (frames or len(part.images))
-    elif frames is not None:
-        trace = trace[:frames]
-    targets = part.targets if _fits(part.targets, runtime) else None
-    if part.targets is not None and targets is None:
-        say("the data's labels are not this bundle's task: answers are not judged")
-    records: list[dict[str, Any]] = []
-    pace = budget_trace is not None and not no_pace
-    metrics = Metrics([e.name for e in runtime.bundle.manifest.exits])
-    with _told(metrics, metrics_host, metrics_port), progress_bars() as begin:
-        done = begin("answering", len(trace))
-        for line in replay(runtime, part.images, trace, profile, targets, pace, level, hidden, metrics.count):
-            records.append(line)
-            if as_json:
-                print_json(line)
-            done()
-    notice = runtime.notice
-    runtime.close()
-    summary = summarise(records)
-    if record_trace is not None:
-        came = [replace(line, t_ms=round(r["t_ms"], 3)) for line, r in zip(trace, records, strict=True)]
-        save_trace(record_trace, came)
-    if record is not None:
-        lines = [*records, {"summary": summary}]
-        write_file(record, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
-    if as_json:
-        print_json({"summary": summary})
-    else:
-        show(summary, runtime.bundle.manifest, profile)
-    if notice is not None:
-        say(notice)
-
-
-def _told(metrics: Metrics, host: str, port: int | None) -> contextlib.AbstractContextManager[None]:
-    """Metrics can be read on this port, if there is one."""
-    if port is None:
-        return contextlib.nullcontext()
-    server = on_port(Service(None, metrics), host, port)
-    say(f"metrics on http://{host}:{server.port}/metrics")
-    return listening(server)
-
-
-def _fits(targets: Any, runtime: Runtime) -> bool:
-    manifest = runtime.bundle.manifest
-    if targets is None:
-        return False
-    if manifest.task == "classification":
-        return bool(targets.ndim == 1 and targets.dtype.kind in "iu" and targets.max() < manifest.outputs)
-    return bool(targets.ndim == 2 and targets.shape[1] == manifest.outputs)
-
-
-def show(summary: dict[str, Any], manifest: Manifest, profile: LatencyProfile) -> None:
-    """A table per exit, and the summary in a line, on stdout."""
-    frames, used = summary["frames"], summary["exits"]
-    latency = {e.name: e.end_to_end_ms for e in profile.exits}
-    worth = f"{metric(manifest)}, {manifest.exits[0].quality[-1].split}"
-    print_table(
-        "Exits",
-        ["exit", "MFLOP", worth, "p50 ms", "p95 ms", "frames", "share"],
-        [
-            [
-                e.name,
-                f"{sum(manifest.unit(u).flops for u in e.units) / 1e6:.1f}",
-                quality(e.quality[-1]),
-                f"{latency[e.name].median:.3f}",
-                f"{latency[e.name].quantile(0.95):.3f}",
-                f"{used.get(e.name, 0):,}",
-                f"{100 * used.get(e.name, 0) / frames:.1f} %",
-            ]
-            for e in manifest.exits
-        ],
-    )
-    words = {
-        "acc_at_d": "acc@D {:.1%} (in time and right)",
-        "mean_absolute_error": "mean abs error {:.3f}",
-        "miss_rate": "miss rate {:.2%} of the budgets that can be met",
-        "infeasible_share": "{:.1%} of the budgets cannot be met",
-        "late": "{:,} late",
-        "mean_compute_ms": "{:.3f} ms compute a frame",
-        "p50_ms": "p50 {:.3f} ms",
-        "p99_ms": "p99 {:.3f} ms",
-    }
-    said = [text.format(summary[key]) for key, text in words.items() if summary[key] is not None]
-    out.print(f"{frames:,} frames: " + ", ".join(said), markup=False)
+    with contextlib.closing(runtime):
+        source = open_source(
+            data,
+            runtime.bundle.manifest,
+            split=split,
+            fps=fps,
+            budget_ms=budget_ms,
+            traced=trace is not None,
+            every_frame=every_frame,
+            pace=not no_pace,
+            camera_size=camera_size,
+            repeat=trace is not None or frames is not None,
+        )
+        with source.stream:
+            if trace is not None:
+                come = on_trace(source.stream, trace[:frames], pace=not (no_pace or source.stream.live))
+            else:
+                come = on_budget(source.stream, source.budget_ms)
+            known = [n for n in (frames, source.count, None if trace is None else len(trace)) if n is not None]
+            told = Told(
+                data=data,
+                frames=min(known) if known and not source.stream.comes else frames,
+                seconds=seconds,
+                live=live,
+                answers=answers,
+                top=top,
+                as_json=as_json,
+                record=record,
+                record_trace=record_trace,
+                metrics=None if metrics_port is None else (metrics_host, metrics_port),
+            )
+            answer_all(runtime, source, come, profile, level, hidden, told)
