@@ -18,11 +18,13 @@ HOST = [
     "numba>=0.61",
     *IMAGES,
 ]
-REPORT = ["plotly>=6.0", "jinja2>=3.1"]
+REPORT = ["jinja2>=3.1"]
 RTX = ["tensorrt-rtx>=1.3; sys_platform != 'darwin'"]
 CUDA = ["cuda-bindings>=12.6; sys_platform != 'darwin'"]
 BENCH = ["matplotlib>=3.9"]
-TEST = [*HOST, *REPORT, *RTX, *CUDA, *BENCH, "pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
+DOCS = ["sphinx>=8.1", "myst-parser>=4.0", "furo>=2024.8.6"]
+TESTS = ["pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
+TEST = [*HOST, *REPORT, *RTX, *CUDA, *BENCH, *DOCS, *TESTS]
 
 setup(
     name="offramp",
@@ -40,6 +42,7 @@ setup(
         "onnxruntime>=1.20",
         "click>=8.1",
         "rich>=13.9",
+        "packaging>=24",
         "tomli>=2.0; python_version < '3.11'",
     ],
     extras_require={
@@ -51,6 +54,7 @@ setup(
         "jetson": ["pycuda>=2024.1", *IMAGES],
         "report": REPORT,
         "bench": BENCH,
+        "docs": DOCS,
         "test": TEST,
         "dev": [*TEST, "ruff>=0.9", "mypy>=1.14", "pre-commit>=4.0"],
     },
