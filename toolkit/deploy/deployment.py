@@ -59,6 +59,8 @@ class Deployment:
             try:
                 return self._once()
             except Lost as error:
+                if not self._connected:
+                    raise WorkFailed(f"{self.site.address.host} cannot be reached ({error})") from None
                 why = str(error)
             except OfframpError as error:
                 if not (self._connected and is_unreachable(error)):
@@ -71,7 +73,7 @@ class Deployment:
             self._progressed = False
             if self._cancelled.is_set() or tries > self.site.orders.retries:
                 raise WorkFailed(
-                    f"the connection was lost ({why}); what has been done stays, and the same command goes on from there"
+                    f"the connection was lost ({why}); what is done stays, and the same command goes on from there"
                 )
             pause = PAUSES_S[min(tries, len(PAUSES_S)) - 1]
             self.view.note(f"connection lost ({why}); once more in {pause:g} s ({tries} of {self.site.orders.retries})")
@@ -88,7 +90,10 @@ class Deployment:
             raise Lost("interrupted")
         self.view.step("connecting")
         link = self._link = Link(self._connect(self.site.address))
-        board = msgspec.convert(link.ask("hello", folder=self.site.folder), Facts)
+        try:
+            board = msgspec.convert(link.ask("hello", folder=self.site.folder), Facts)
+        except Refused as error:
+            raise BadInput(f"{self.site.address.host}: {error}") from None
         first, self._connected = not self._connected, True
         if first and self.site.orders.restart and not self.dry_run:
             link.ask("stop")
@@ -103,13 +108,25 @@ class Deployment:
             return self.result
         self._check_room(link, board, environment)
         self._copied(install(link, environment, board, self.view))
-        self._examine(link, board, environment)
+        busy = link.ask("running")
+        self._examine(link, board, environment, busy)
+        jobs = self._plan_jobs(board, environment)
+        for name, key in busy.items():
+            if name not in jobs or jobs[name].key != key:
+                raise WorkFailed(
+                    f"another deployment's work ({name}) is going on there; wait, or end it with --restart"
+                )
         self._copied(copy(link, list(self.cargo.files.values()), "the bundle", self.view))
         files = {path: item.sha256 for path, item in self.cargo.files.items()}
-        bundle = self.result.bundle = link.ask("bundle", name=self.cargo.name, files=files)
-        if self.result.engine == "tensorrt" or self.site.orders.target:
-            self._build(link, board, environment, bundle)
-        self._measure(link, board, environment, bundle)
+        link.ask("bundle", name=self.cargo.name, files=files)
+        if "engines" in jobs:
+            self.view.step("building engines")
+            self.result.engines = msgspec.json.decode(jobs["engines"].run(link, self._told))
+        self.view.step("profiling")
+        jobs["profile"].run(link, self._told)
+        self.result.profile = self._take(link.get(self._profile))
+        for job in ("doctor", *jobs):
+            link.ask("forget", job=job)
         return self.result
 
     def _copied(self, count: int) -> None:
@@ -134,14 +151,15 @@ class Deployment:
         self._progressed = True
         self.view.share(share, text)
 
-    def _examine(self, link: Link, board: Facts, environment: Environment) -> None:
+    def _examine(self, link: Link, board: Facts, environment: Environment, busy: dict[str, str]) -> None:
         """Ask `offramp doctor` there, and choose the engine."""
         if self._report is None:
             self.view.step("asking offramp doctor")
+            if not busy:  # else what it said before is good enough, and it would disturb a measurement
+                link.ask("forget", job="doctor")
             job = self._job("doctor", [_offramp(board), "doctor", "--json"], environment.digest(board))
-            report = msgspec.json.decode(job.run(link, self._told), type=Report)
-            link.ask("forget", job="doctor")
-            self._report, self.result.doctor = report, msgspec.to_builtins(report)
+            self._report = msgspec.json.decode(job.run(link, self._told), type=Report)
+            self.result.doctor = msgspec.to_builtins(self._report)
         ready = self._report.ready
         engine = self.site.orders.engine or ("tensorrt" if ready.tensorrt else "onnxruntime")
         named = {"tensorrt": "TensorRT", "onnxruntime": "ONNX Runtime"}[engine]
@@ -150,29 +168,25 @@ class Deployment:
             raise WorkFailed(verdict.sentence)
         self.result.engine = engine
 
-    def _build(self, link: Link, board: Facts, environment: Environment, bundle: str) -> None:
-        orders = self.site.orders
-        words = [_offramp(board), "engines", bundle, "--json", *orders.engine_options]
-        words += ["--precision", orders.precision] if orders.precision else []
-        words += ["--target", orders.target] if orders.target else []
-        self.view.step("building engines")
-        job = self._job("engines", words, environment.digest(board), self.cargo.identity)
-        self.result.engines = msgspec.json.decode(job.run(link, self._told))
+    @property
+    def _profile(self) -> str:
+        return f"profiles/{self.cargo.name}.json"
 
-    def _measure(self, link: Link, board: Facts, environment: Environment, bundle: str) -> None:
-        """Profile there, bring the profile here, and let the board forget the work."""
+    def _plan_jobs(self, board: Facts, environment: Environment) -> dict[str, Job]:
+        """What is to run there once the bundle is."""
         orders = self.site.orders
-        there = f"profiles/{self.cargo.name}.json"
-        words = [_offramp(board), "profile", bundle, "--json", "--out", f"{board.folder}/{there}"]
-        words += ["--engine", self.result.engine or "onnxruntime", *orders.profile_options]
-        words += ["--precision", orders.precision] if orders.precision else []
-        words += ["--threads", str(orders.threads)] if orders.threads else []
-        self.view.step("profiling")
-        self._job("profile", words, environment.digest(board), self.cargo.identity).run(link, self._told)
-        self.result.profile = self._take(link.get(there))
-        self.result.there = f"{board.folder}/{there}"
-        for job in ("engines", "profile"):
-            link.ask("forget", job=job)
+        bundle = self.result.bundle = f"{board.folder}/bundles/{self.cargo.name}"
+        profile = self.result.there = f"{board.folder}/{self._profile}"
+        precision = ["--precision", orders.precision] if orders.precision else []
+        commands: dict[str, list[str]] = {}
+        if self.result.engine == "tensorrt" or orders.target:
+            target = ["--target", orders.target] if orders.target else []
+            commands["engines"] = [bundle, "--json", *precision, *target, *orders.engine_options]
+        threads = ["--threads", str(orders.threads)] if orders.threads else []
+        commands["profile"] = [bundle, "--json", "--out", profile, "--engine", str(self.result.engine)]
+        commands["profile"] += [*precision, *threads, *orders.profile_options]
+        shaped_by = environment.digest(board), self.cargo.identity
+        return {n: self._job(n, [_offramp(board), n, *words], *shaped_by) for n, words in commands.items()}
 
     def _take(self, content: bytes) -> LatencyProfile:
         """Check the profile that came back, and keep it."""

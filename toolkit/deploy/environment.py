@@ -110,7 +110,7 @@ def install(link: Link, environment: Environment, board: Facts, view: View) -> i
         _run_pip(link, environment, board, view)
     lacking = lacking_wheels(link, environment)
     copied = copy(link, lacking, "Offramp and what it needs", view)
-    view.step(f"unpacking {len(lacking)} wheels")
+    view.step("putting it together")
     link.ask("install", digest=digest, wheels=[w.sha256 for w in environment.wheels], pip=pip)
     return copied
 

@@ -167,16 +167,25 @@ def explain(text: str, code: int | None, address: Address) -> OfframpError | Non
         return BadInput(f"{host} lets nobody in with your keys ({said}); try by hand: {by_hand}")
     if has("Could not resolve hostname", "Name or service not known"):
         return BadInput(f"there is no host {address.name} ({said})")
-    if has("Bad configuration option", "illegal option", "Bad port", "unknown option -- ", "terminating,"):
-        return BadInput(f"ssh does not take what it was given: {said}")
+    if has(
+        "Bad configuration option",
+        "illegal option",
+        "Bad port",
+        "unknown option -- ",
+        "terminating,",
+        "user config file",
+    ):
+        return BadInput(f"ssh does not take what it was given: {text.strip().splitlines()[0]}")
     if code == 255 and has(*UNREACHABLE):
         return WorkFailed(f"{host} cannot be reached ({said})")
     if code in (126, 127):
         return BadInput(
             f"{host} has no {address.python}: install Python 3.10 or later there, or name it with --python ({said})"
         )
-    if code not in (0, 255, None) and code > 0:
-        return WorkFailed(f"{host}: {address.python} does not start there ({said or f'exit code {code}'})")
+    if code == 0:
+        return BadInput(f"{host}: {address.python} is no Python there")
+    if code not in (255, None):
+        return WorkFailed(f"{host}: {address.python} does not start there, or ended ({said or f'exit code {code}'})")
     return None
 
 

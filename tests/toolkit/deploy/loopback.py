@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +54,11 @@ class LoopbackBoard:
 
 
 @contextlib.contextmanager
-def loopback_board(packages: Path | None = None) -> Iterator[LoopbackBoard]:
+def loopback_board(fill: Callable[[Path], object] | None = None) -> Iterator[LoopbackBoard]:
     """Start one.
 
     Args:
-        packages: a folder that the board's Python sees, as a Jetson's sees JetPack's.
+        fill: puts packages into a folder that the board's Python sees, as a Jetson's sees JetPack's.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="offramp-board-"))
@@ -72,6 +72,10 @@ def loopback_board(packages: Path | None = None) -> Iterator[LoopbackBoard]:
         relay = Relay(port)
         stack.callback(relay.close)
         _keys(folder)
+        packages = folder / "packages"
+        packages.mkdir()
+        if fill is not None:
+            fill(packages)
         _configure(folder, port, relay.port, user, home, packages)
         stack.enter_context(_sshd(folder, port))
         yield LoopbackBoard(folder, home, user, python, relay)
@@ -128,9 +132,8 @@ def _keys(folder: Path) -> None:
     (folder / "server" / "authorized").write_bytes((folder / "client" / "key.pub").read_bytes())
 
 
-def _configure(folder: Path, port: int, relayed: int, user: str, home: Path, packages: Path | None) -> None:
+def _configure(folder: Path, port: int, relayed: int, user: str, home: Path, packages: Path) -> None:
     client, server = folder / "client", folder / "server"
-    seen = f"PYTHONPATH={packages} " if packages else ""
     lines = [
         f"Port {port}",
         "ListenAddress 127.0.0.1",
@@ -141,7 +144,7 @@ def _configure(folder: Path, port: int, relayed: int, user: str, home: Path, pac
         "UsePAM no",
         "PasswordAuthentication no",
         "KbdInteractiveAuthentication no",
-        f"SetEnv {seen}HOME={home} PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1",
+        f"SetEnv PYTHONPATH={packages} HOME={home} PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1",
     ]
     (server / "config").write_text("\n".join(lines) + "\n")
     host_key = (server / "key.pub").read_text()

@@ -16,7 +16,8 @@ class Relay:
         self._sockets: set[socket.socket] = set()
         self._left: int | None = None
         self.cuts = 0
-        self.connections = 0
+        self.sent = 0
+        """Bytes that have gone to the server."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -44,7 +45,6 @@ class Relay:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._to))
-                self.connections += 1
                 with self._lock:
                     self._sockets |= {client, server}
                 for source, target, counts in ((client, server, True), (server, client, False)):
@@ -60,6 +60,7 @@ class Relay:
                         self.cut()
                         return
                 target.sendall(piece)
+                self.sent += len(piece) * counts
         for one in (source, target):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

@@ -106,9 +106,8 @@ class Board:
     def start(self, job: str, key: str, words: list[str], environment: dict[str, str], known: bool) -> str:
         """Begin work that outlives the connection, or find what was begun with the same key."""
         folder = self._job(job)
-        for other in jobs.running(folder.parent):
-            if other != folder or text_of(other / "key") != key:
-                raise Refusal(f"other work ({other.name}) is going on there")
+        if jobs.is_held(folder) and text_of(folder / "key") != key:
+            raise Refusal(f"other work ({job}) is going on there; --restart ends it")
         return jobs.start(folder, key, words, environment, known)
 
     def follow(self, job: str, out: int, err: int) -> dict[str, Any]:
@@ -128,6 +127,10 @@ class Board:
     def forget(self, job: str) -> None:
         """What the work gave has been taken; the next one begins anew."""
         shutil.rmtree(self._job(job), ignore_errors=True)
+
+    def running(self) -> dict[str, str]:
+        """Work that is going on, and its keys."""
+        return {job.name: text_of(job / "key") for job in jobs.running(self.folder / "jobs")}
 
     def stop(self) -> list[str]:
         """End all work."""
