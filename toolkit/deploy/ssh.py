@@ -184,7 +184,7 @@ def explain(text: str, code: int | None, address: Address) -> OfframpError | Non
         )
     if code == 0:
         return BadInput(f"{host}: {address.python} is no Python there")
-    if code not in (255, None):
+    if code is not None and 0 < code != 255:
         return WorkFailed(f"{host}: {address.python} does not start there, or ended ({said or f'exit code {code}'})")
     return None
 

@@ -187,9 +187,8 @@ def check_found(choice: Choice, roots: Sequence[Requirement], board: Facts, fold
     """
     if not choice.missing:
         return
-    lacking = "; ".join(
-        f"{_plain(r)}" + f" ({choice.unfit[n]})" * (n in choice.unfit) for n, r in choice.missing.items()
-    )
+    why = {name: f" ({reason})" for name, reason in choice.unfit.items()}
+    lacking = "; ".join(_plain(r) + why.get(name, "") for name, r in choice.missing.items())
     raise BadInput(
         f"{folder} has no wheel for the board ({board.words}) of {lacking}. What fetches them: "
         + download_command(roots, board, folder)

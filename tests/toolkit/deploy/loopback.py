@@ -7,6 +7,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.toolkit.deploy.relay import Relay
+from toolkit.deploy.helper.jobs import is_held
 
 NO_SSHD = "no sshd here: apt-get install openssh-server"
 STARTS_WITHIN_S = 20.0
@@ -94,11 +96,16 @@ def _user(home: Path) -> Iterator[str]:
         shutil.chown(home, name)
         yield name
     finally:
-        subprocess.run(["pkill", "-KILL", "-u", name], check=False)
-        for _ in range(50):
-            if not subprocess.run(["userdel", name], capture_output=True, check=False).returncode:
-                break
-            time.sleep(0.1)
+        _end_jobs(home / ".offramp" / "jobs")
+        subprocess.run(["userdel", "--force", name], capture_output=True, check=False)
+
+
+def _end_jobs(jobs: Path) -> None:
+    """Work that a failed test has left."""
+    for job in jobs.iterdir() if jobs.is_dir() else ():
+        if is_held(job):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(int((job / "pid").read_text()), signal.SIGKILL)
 
 
 def _python(copy: Path) -> str:
