@@ -69,9 +69,11 @@ class Deployment:
             finally:
                 if self._link is not None:
                     self._link.close()
+            if self._cancelled.is_set():
+                raise WorkFailed("interrupted")
             tries = 1 if self._progressed else tries + 1
             self._progressed = False
-            if self._cancelled.is_set() or tries > self.site.orders.retries:
+            if tries > self.site.orders.retries:
                 raise WorkFailed(
                     f"the connection was lost ({why}); what is done stays, and the same command goes on from there"
                 )
@@ -123,7 +125,7 @@ class Deployment:
             self.view.step("building engines")
             self.result.engines = msgspec.json.decode(jobs["engines"].run(link, self._told))
         self.view.step("profiling")
-        jobs["profile"].run(link, self._told)
+        jobs["profile"].run(link, lambda share, _text: self._told(share, ""))
         self.result.profile = self._take(link.get(self._profile))
         for job in ("doctor", *jobs):
             link.ask("forget", job=job)
