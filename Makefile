@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: demo docs test test-aarch64 lint format bench browser constraints clean help FORCE
+.PHONY: demo docs test test-aarch64 lint format bench browser sshd constraints clean help FORCE
 
 # A .venv counts only if its pip starts and no install into it was cut short; any other is made again.
 HEALTHY := $(shell test ! -e $(VENV)/.busy && $(PY) -c 'import pip, sys; sys.exit(sys.version_info < (3, 10))' \
@@ -14,7 +14,7 @@ HEALTHY := $(shell test ! -e $(VENV)/.busy && $(PY) -c 'import pip, sys; sys.exi
 demo: $(VENV)/.demo  ## train, cut, profile and run a small model on digits; the results go to runs/demo
 	$(VENV)/bin/offramp demo --out runs/demo
 
-test: $(VENV)/.test browser  ## run the tests (PYTEST_ARGS="-k planner" for some of them)
+test: $(VENV)/.test browser sshd  ## run the tests (PYTEST_ARGS="-k planner" for some of them)
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 test-aarch64: $(VENV)/.test  ## run the device-side tests on an emulated Jetson's processor (minutes; Linux on x86-64)
@@ -81,6 +81,16 @@ browser: $(VENV)/.test
 	fi; \
 	echo "installing Chromium with playwright"; $(PY) -m playwright install chromium >/dev/null 2>&1 || \
 		echo "no Chromium to be had: the report's browser test will be skipped"
+
+# The tests of `offramp deploy` deploy to this machine.
+sshd:
+	@PATH=$$PATH:/usr/sbin:/usr/local/sbin; command -v sshd >/dev/null && command -v ssh-keygen >/dev/null && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing sshd with apt-get"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -qq -y --no-install-recommends openssh-server openssh-client >/dev/null && exit; \
+	fi; \
+	echo "no sshd to be had: the tests that deploy over it will be skipped"
 
 constraints: $(VENV)/pyvenv.cfg  ## resolve constraints.txt after a change in setup.py (UPGRADE=--upgrade: newest)
 	@$(PY) -m pip install --disable-pip-version-check -q uv

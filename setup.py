@@ -43,6 +43,7 @@ setup(
         "onnxruntime>=1.20",
         "click>=8.1",
         "rich>=13.9",
+        "packaging>=24",
         "tomli>=2.0; python_version < '3.11'",
     ],
     extras_require={

@@ -30,6 +30,7 @@ COMMANDS = {
     "calibrate": "Learn anew how good and how sure a bundle's exits are; int8 from other frames.",
     "engines": "Build a TensorRT engine of every unit, into the cache.",
     "info": "Show what a bundle holds.",
+    "deploy": "Bring a bundle to boards over SSH, build its engines and profile it there.",
     "profile": "Measure a bundle's units on this device: a latency profile.",
     "doctor": "Tell whether this machine is ready, and what mends what is not.",
     "run": "Answer frames within a budget.",

@@ -18,6 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from toolkit.cli.progress_lines import tell, told_as_json
+
 WIDE = 180
 """Columns of a table that no terminal limits."""
 
@@ -110,8 +112,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 def progress_bars() -> Iterator[Callable[[str, int], Callable[[], None]]]:
     """Progress on stderr: call what this gives with a title and a number of parts, and its result after each part.
 
-    On a terminal these are bars; elsewhere one plain line when a step begins.
+    On a terminal these are bars; elsewhere one plain line when a step begins, or lines of JSON (`progress_lines`).
     """
+    if told_as_json():
+        yield lambda title, parts: _told(title, parts, _lines(title, parts))
+        return
     if not animated():
         yield lambda title, parts: _told(title, parts, _plain(title, parts))
         return
@@ -127,6 +132,10 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[], None]]]:
 @contextlib.contextmanager
 def progress_share(title: str) -> Iterator[Callable[[float], None]]:
     """One progress bar on stderr that is told the share done, 0..1."""
+    if told_as_json():
+        tell(title, 0.0)
+        yield lambda share: tell(title, share)
+        return
     if not animated():
         say(f"{title} ...")
         yield lambda _share: None
@@ -152,6 +161,12 @@ def _told(title: str, parts: int, done: Callable[[], None]) -> Callable[[], None
             _steps.info("%s: %d in %.2f s", title, parts, time.monotonic() - began)
 
     return one_done
+
+
+def _lines(title: str, parts: int) -> Callable[[], None]:
+    tell(title, 0.0)
+    done = itertools.count(1)
+    return lambda: tell(title, next(done) / max(1, parts))
 
 
 def _plain(title: str, parts: int) -> Callable[[], None]:

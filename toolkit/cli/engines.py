@@ -16,6 +16,7 @@ from jetson.manifest import Precision
 from jetson.profiling.device import available_cores
 from toolkit.cli.console import animated, notes, print_json, print_table, say
 from toolkit.cli.options import JSON, Precisions
+from toolkit.cli.progress_lines import tell, told_as_json
 
 if TYPE_CHECKING:
     from jetson.engines.tensorrt.api import Api
@@ -87,7 +88,7 @@ def command(
     if for_whom.kind == "rtx":
         say(f"these engines are for RTX GPUs of {for_whom.sm}, not for a Jetson: a Jetson's are built on that Jetson")
     at_once = jobs or (1 if for_whom.kind == "device" else available_cores())
-    with _bars() as watcher:
+    with _bars(len(tasks)) as watcher:
         outcomes = build(tasks, cache, watcher, at_once, force)
     if as_json:
         print_json(describe(outcomes, for_whom, api, cache))
@@ -219,8 +220,38 @@ class _Bars(_Plain):
             self._bars.stop_task(self._ids[outcome.task])
 
 
+class _Told(_Plain):
+    """Lines of JSON, whose share is that of all engines together."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._ended = count, 0
+        self._shares: dict[Task, float] = {}
+
+    def _tell(self, text: str) -> None:
+        share = (self._ended + sum(self._shares.values())) / max(1, self._count)
+        tell(text, share, ended=self._ended, engines=self._count)
+
+    def started(self, task: Task) -> None:
+        self._tell(f"building {task.name}")
+
+    def progress(self, task: Task, share: float, phase: str) -> None:
+        self._shares[task] = share
+        self._tell(f"building {task.name}")
+
+    def waiting(self, task: Task) -> None:
+        self._tell(f"{task.name} is being built by another process")
+
+    def finished(self, outcome: Outcome) -> None:
+        self._shares.pop(outcome.task, None)
+        self._ended += 1
+        self._tell(f"{outcome.task.name} {'failed' if outcome.entry is None else 'is there'}")
+
+
 @contextlib.contextmanager
-def _bars() -> Iterator[_Plain]:
+def _bars(count: int) -> Iterator[_Plain]:
+    if told_as_json():
+        yield _Told(count)
+        return
     if not animated():
         yield _Plain()
         return
