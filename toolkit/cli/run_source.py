@@ -24,7 +24,7 @@ class FpsOption(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fps:
         """Read the text."""
-        if value == "own":
+        if str(value).lower() == "own":
             return "own"
         try:
             fps = float(value)
