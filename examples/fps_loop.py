@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from jetson import Budget, LatencyProfile, OfframpError, Runtime
+from jetson import frames as sources
 
 
 def main() -> None:
@@ -85,17 +86,10 @@ def made_up(channels: int) -> Iterator[np.ndarray]:
 
 
 def camera(number: int) -> Iterator[np.ndarray]:
-    """Frames of a camera, red first."""
-    try:
-        import cv2
-    except ImportError:
-        sys.exit("a camera needs OpenCV: pip install opencv-python-headless")
-    device = cv2.VideoCapture(number)
-    while True:
-        there, frame = device.read()
-        if not there:
-            sys.exit(f"camera {number} gives no frames")
-        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    """The newest frame of a camera whenever one is asked for; those that came meanwhile are dropped."""
+    with sources.open(f"camera:{number}") as source:
+        for frame in source:
+            yield frame.image
 
 
 def wait_until(moment: float) -> None:

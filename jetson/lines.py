@@ -29,9 +29,17 @@ class Frame(Record, frozen=True, kw_only=True):
     """The line of a frame."""
 
     frame: int
-    """Number of the frame, from 0."""
+    """Number of the answer, from 0."""
     t_ms: float
-    """When it came, from the first frame."""
+    """When the frame came, or its turn where it was there all along, from the beginning of the run."""
+    name: str | None
+    """Of its file."""
+    source_frame: int
+    """Number in its source, from 0; dropped and unreadable ones count."""
+    source_ms: float | None
+    """Its time on the source's own clock: the place in a video."""
+    dropped: int
+    """Frames that came since the answer before, and were not answered."""
     exit: int
     """Number of the exit that answered, from 1."""
     exit_name: str
@@ -43,7 +51,7 @@ class Frame(Record, frozen=True, kw_only=True):
     confidence: float | None
     """Probability that the class is right."""
     elapsed_ms: float
-    """From the call to the answer."""
+    """From when the frame came, or from its turn, to the answer."""
     answered_ms: float
     """When this answer was in hand; what ran afterwards did not replace it."""
     budget_ms: float | None
@@ -52,8 +60,8 @@ class Frame(Record, frozen=True, kw_only=True):
     preprocess_ms: float
     slowdown: float
     """The estimate after this frame."""
-    waited_ms: float = 0.0
-    """From the call to the frame's turn; left out where it is 0."""
+    waited_ms: float
+    """From when the frame came to its turn."""
     units: list[UnitLine]
     """What ran, in order."""
     error: str | None = None
@@ -84,12 +92,19 @@ class Summary(Record, frozen=True, kw_only=True):
     infeasible_share: float | None
     """Share of the budgets that cannot."""
     late: int
+    dropped: int
+    """Frames that came while the device was busy, and were not answered."""
+    unreadable: int
+    """Images that could not be decoded."""
+    seconds: float | None
+    """From the first frame to the last answer."""
     mean_compute_ms: float | None
     """Time inside engines, a frame."""
     branches_per_frame: float | None
     p50_ms: float | None
     """Median of `elapsed_ms`."""
     p99_ms: float | None
+    """Both from all latencies, or from 200,000 where there are more."""
     exits: dict[str, int]
     """How often each exit answered."""
 

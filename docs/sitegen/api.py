@@ -18,6 +18,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "autoclass:: jetson.profiling.profile.Sketch",
         "autofunction:: jetson.profiling.measure.measure",
     ),
+    "Frames": (
+        "autofunction:: jetson.frames.open",
+        "autoclass:: jetson.frames.frame.Frame",
+        "autoclass:: jetson.frames.stream.Stream",
+    ),
     "Explanation": ("autoclass:: jetson.scheduling.explain.Explanation",),
     "Budget traces": (
         "autoclass:: jetson.scheduling.trace.FrameBudget",

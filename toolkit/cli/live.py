@@ -19,7 +19,7 @@ from jetson.manifest import Manifest
 from jetson.replay import Answered
 from jetson.scheduling.budget import clock
 from jetson.tally import Tally
-from toolkit.cli.console import notes, redirects_stdout, say
+from toolkit.cli.console import animated, notes, redirects_stdout, say
 from toolkit.cli.run_words import percent, values
 
 EVERY_S = 0.1
@@ -185,7 +185,7 @@ def live_view(view: View, source: Stream, console: Console = notes) -> Iterator[
 
     On a terminal it is drawn anew; elsewhere it is a line every five seconds.
     """
-    if not console.is_terminal or console.is_dumb_terminal:
+    if not (animated() if console is notes else console.is_terminal):
         drawn = clock()
 
         def tell(found: Answered) -> None:

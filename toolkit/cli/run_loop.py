@@ -20,7 +20,7 @@ from jetson.runtime import Runtime
 from jetson.scheduling.trace import FrameBudget, save_trace
 from jetson.serve import Service
 from jetson.tally import Tally
-from toolkit.cli.console import notes, out, print_json, progress_bars, redirects_stdout, say
+from toolkit.cli.console import animated, out, print_json, progress_bars, redirects_stdout, say
 from toolkit.cli.live import View, live_view
 from toolkit.cli.run_source import Source
 from toolkit.cli.run_words import answer_words, show_summary
@@ -130,7 +130,7 @@ def _shown(source: Source, told: Told, view: View) -> Iterator[Callable[[Answere
     both = told.as_json and redirects_stdout()  # lines of data for a person's eyes: leave them alone
     unasked = (source.stream.comes or not source.pictures) and not both
     # Without a terminal a view is a line now and then: for what has an end nobody needs that unasked.
-    unasked = unasked and (notes.is_terminal or source.stream.live)
+    unasked = unasked and (animated() or source.stream.live)
     if unasked if told.live is None else told.live:
         with live_view(view, source.stream) as show:
             yield show

@@ -6,11 +6,13 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
 from jetson.errors import WorkFailed
 from jetson.frames.frame import Shot
+from jetson.lines import Frame, Last
 from tests.bundles import edit_manifest, fake_profile, tiny_bundle
 from toolkit.cli import main
 from toolkit.cli.run_words import percent, values
@@ -109,6 +111,8 @@ def test_lines_of_json_have_the_same_keys_always(here, clip, capsys, tmp_path):
         assert (tmp_path / "r.jsonl").read_text() == out
         *lines, last = map(json.loads, out.splitlines())
         assert {frozenset(line) for line in lines} == {frozenset(KEYS.split())}
+        assert all(isinstance(msgspec.convert(line, Frame), Frame) for line in lines)  # as the reference has them
+        msgspec.convert(last, Last)
         assert last["summary"]["frames"] == len(lines) and last["summary"]["unreadable"] == 0
         assert last["summary"]["dropped"] == sum(line["dropped"] for line in lines)
     assert [line["budget_ms"] for line in lines] == pytest.approx([10.0] * len(lines))
