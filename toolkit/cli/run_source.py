@@ -21,6 +21,7 @@ class FpsOption(click.ParamType):
     """Frames a second, or `own`: the source's rate."""
 
     name = "N|own"
+    takes_numbers = True
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fps:
         """Read the text."""

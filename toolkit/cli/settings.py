@@ -148,8 +148,8 @@ def _value(option: click.Option, value: Any, file: Path, where: str) -> Any:
         float: isinstance(kind, click.types.FloatParamType),
         str: not isinstance(kind, (click.types.BoolParamType, click.types.IntParamType, click.types.FloatParamType)),
     }
-    # A type of our own that reads text takes a number too, where text is all digits: image-size = 224.
-    number = type(value) is int and getattr(kind, "takes_numbers", False)
+    # A type of our own that reads text takes a number too, where text may be one: image-size = 224.
+    number = type(value) in (int, float) and getattr(kind, "takes_numbers", False)
     if not (takes.get(type(value), False) or number):
         wanted = [KINDS[k] for k, taken in takes.items() if taken]
         raise BadInput(f"{file}: {where} must be {wanted[-1]}, not {value!r}")

@@ -217,3 +217,12 @@ def test_the_loop_of_the_guide_runs_as_printed(here, clip, capsys):
 def test_the_guide_names_every_key_of_a_line():
     guide = (Path(__file__).parents[3] / "docs" / "guide" / "run.md").read_text()
     assert [key for key in KEYS.split() if f"`{key}`" not in guide] == []
+
+
+@pytest.mark.parametrize("fps", ["1000", "999.5", '"own"'])
+def test_a_rate_may_stand_in_a_config_file(here, clip, capsys, tmp_path, fps):
+    (tmp_path / "offramp.toml").write_text(f"[run]\nfps = {fps}\nno-pace = true\n")
+    words = ["--config", str(tmp_path / "offramp.toml"), *RUN, "--data", "clip.avi", "--json", "--frames", "2"]
+    assert main(words) == 0
+    line = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert line["budget_ms"] == pytest.approx(10.0 if "own" in fps else 1000.0 / float(fps))
