@@ -52,6 +52,8 @@ class BuildSettings:
     """How int8 is made, when it is; the settings' own defaults when None."""
     cut: CutSettings = field(default_factory=CutSettings)
     """Which exits, where to cut, and which branches to fuse."""
+    code: Path | None = None
+    """Of a checkpoint from elsewhere whose backbone is Python code: that code."""
     command: str = ""
 
 
@@ -89,11 +91,13 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
     int8.check()
     try:
         from toolkit.compare import compare
-        from toolkit.models.checkpoint import load_checkpoint
+        from toolkit.models.checkpoint import load_checkpoint, trust_code
     except ImportError as error:
         raise missing_extra(error.name or "torch", "host") from None
 
     old = old_bundle(settings.out)
+    if settings.code is not None:
+        trust_code(settings.checkpoint, settings.code)
     checkpoint = load_checkpoint(settings.checkpoint)
     checkpoint = replace(checkpoint, model=only(checkpoint.model, settings.cut.exits))
     config = checkpoint.model.config

@@ -73,7 +73,7 @@ def test_it_tells_what_it_recognised(theirs, capsys):
         "2:cnn-add │ cnn-add │ random",
         "3:head │ head │ the model's",
         "offramp build checkpoint --data DATA --out BUNDLE",
-        "offramp train --backbone vit.safetensors --exits 1:mlp,2:cnn-add --data DATA --out TRAINED --heads 4",
+        "offramp train --backbone checkpoint --data DATA --out TRAINED",
     ):
         assert words in text
     assert err == "checkpoint, its branches untrained -> checkpoint\n"
@@ -95,7 +95,8 @@ def test_json_says_the_same(here, capsys):
     assert [e["trained"] for e in facts["exits"]] == [False, False, False]
     assert facts["parameters"] == sum(p.numel() for p in checkpoint.model.parameters())
     assert facts["normalisation"]["mean"] == list(checkpoint.model.config.preprocessing.mean)
-    assert "--image-size 20x24" in facts["next"][2]["command"]
+    assert facts["next"][2]["command"] == "offramp train --backbone checkpoint --data DATA --out TRAINED"
+    assert checkpoint.model.config.untrained == ("1:mlp", "2:cnn-add", "3:head")
 
 
 def test_names_and_normalisation_of_a_transformers_checkpoint_are_kept(here, capsys):
