@@ -119,10 +119,13 @@ def _shape(chain: Chain, found: Any, number: int, image: tuple[int, int]) -> Tok
     else:
         rows = round(math.sqrt(max(count - chain.prefix, 0) * image[0] / image[1]))
         grid = (rows, (count - chain.prefix) // max(rows, 1))
-    if grid[0] * grid[1] != count - chain.prefix or min(grid) < 1:
+    # Rounded down or up, the edges of a grid lie within one of the image's proportion.
+    strange = chain.grids is None and abs(grid[1] - grid[0] * image[1] / image[0]) >= 1
+    if strange or grid[0] * grid[1] != count - chain.prefix or min(grid) < 1:
         raise ModelError(
-            f"layer {number} gives {count} tokens, which are not {chain.prefix} and a grid of {grid[0]}x{grid[1]}; say "
-            "with prefix and grids what they are"
+            f"layer {number} gives {count} tokens, which are not {chain.prefix} and a grid"
+            + (" in the proportion of the image" if chain.grids is None else f" of {grid[0]}x{grid[1]}")
+            + "; say with prefix and grids what they are"
         )
     most = None if chain.prefix else MOST
     return TokenShape(width, _heads(chain, number, width), chain.prefix, (grid[0], grid[1]), most=most)
@@ -162,10 +165,13 @@ def check_chain(chain: Any, where: str) -> Chain:
     """
     if not isinstance(chain, Chain):
         raise ModelError(f"{where} returns a {type(chain).__name__}, not a toolkit.models.chain.Chain")
-    modules = {"stem": chain.stem, **{f"layer {n}": layer for n, layer in enumerate(chain.layers, start=1)}}
+    modules = {"stem": chain.stem} | ({} if chain.head is None else {"head": chain.head})
+    modules |= {f"layer {number}": layer for number, layer in enumerate(chain.layers, start=1)}
     for name, module in modules.items():
         if not isinstance(module, nn.Module):
             raise ModelError(f"{where}: {name} is a {type(module).__name__}, not an nn.Module")
+    if chain.head is not None and not last_linears(chain.head):
+        raise ModelError(f"{where}: the head has no nn.Linear, which must make the outputs")
     if not chain.layers:
         raise ModelError(f"{where}: no layers")
     depth, channels = len(chain.layers), chain.channels
