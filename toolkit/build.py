@@ -18,6 +18,7 @@ from jetson.errors import BadInput, DataError, EngineError, MissingExtra, missin
 from jetson.files import new_folder
 from jetson.manifest import DataRecord, Exit, Manifest, Parity, Precision, Provenance, Unit
 from toolkit.bundle_folder import old_bundle, refuse_to_lose_files, write_manifest
+from toolkit.classes import advice, in_classes_of, named_by
 from toolkit.cuts import Cuts, CutSettings, cut_model, only
 from toolkit.data.roles import record as role_record
 from toolkit.data.roles import roles
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from toolkit.data import DataSet
     from toolkit.models.checkpoint import Checkpoint
 
-REVISION = 5
+REVISION = 6
 """Raised whenever the pipeline makes another bundle of the same input."""
 DEFAULT: tuple[Precision, ...] = ("fp32", "fp16")
 """What a build makes when nobody says; fp16 where it stays close to PyTorch."""
@@ -52,6 +53,8 @@ class BuildSettings:
     """How int8 is made, when it is; the settings' own defaults when None."""
     cut: CutSettings = field(default_factory=CutSettings)
     """Which exits, where to cut, and which branches to fuse."""
+    code: Path | None = None
+    """Of a checkpoint from elsewhere whose backbone is Python code: that code."""
     command: str = ""
 
 
@@ -89,15 +92,18 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
     int8.check()
     try:
         from toolkit.compare import compare
-        from toolkit.models.checkpoint import load_checkpoint
+        from toolkit.models.checkpoint import load_checkpoint, trust_code
     except ImportError as error:
         raise missing_extra(error.name or "torch", "host") from None
 
     old = old_bundle(settings.out)
+    if settings.code is not None:
+        trust_code(settings.checkpoint, settings.code)
     checkpoint = load_checkpoint(settings.checkpoint)
     checkpoint = replace(checkpoint, model=only(checkpoint.model, settings.cut.exits))
+    data, spec, known = _data(settings, checkpoint)
     config = checkpoint.model.config
-    data, record, spec = _data(settings, checkpoint)
+    record = data.record()
     parts = {k: p.for_channels(config.preprocessing.channels) for k, p in roles(data).items()}
     frames = None
     if quantised:
@@ -126,7 +132,7 @@ def build(settings: BuildSettings, step: Step | None = None) -> BuildResult:
         write_manifest(folder, manifest)
     exported = tuple(u.name for u in units if u.name not in reused)
     bundle = Bundle.open(settings.out, verify=False)
-    remarks = cuts.remarks + remarks + said + _undone(old) + _preflight(bundle, begin)
+    remarks = known + cuts.remarks + remarks + said + _undone(old) + _preflight(bundle, begin)
     return BuildResult(bundle, exported, reused, up_to_date=False, remarks=remarks)
 
 
@@ -162,21 +168,33 @@ def _preflight(bundle: Bundle, begin: Step) -> tuple[str, ...]:
     return tuple(f"TensorRT will not take {finding}" for finding in findings)
 
 
-def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, DataRecord, str]:
-    """The data, its record, and how it is named."""
+def _data(settings: BuildSettings, checkpoint: Checkpoint) -> tuple[DataSet, str, tuple[str, ...]]:
+    """The data, how it is named, and what the user should know; a model without names for its classes gets them."""
     from toolkit import data as data_sets
 
     training = checkpoint.training
     spec = settings.data or (training.data_spec if training else None)
     if spec is None:
-        raise BadInput("this checkpoint was not trained here; name held-out data with --data")
-    own = training is not None and spec == training.data_spec
+        raise BadInput(
+            "this checkpoint was not trained here: name labelled images that it has not seen with --data, a folder "
+            "PATH/CLASS/... with folders named as the classes; they judge the exits and are held against PyTorch"
+        )
     data = data_sets.load(spec)
-    record = data.record()
-    check_fits(data, spec, checkpoint.model.config, "checkpoint")
-    if training and own and record != training.data:
+    if training and spec == training.data_spec and data.record() != training.data:
+        check_fits(data, spec, checkpoint.model.config, "checkpoint")
         raise DataError(f"the data {spec} has changed since the checkpoint was trained; its splits cannot be trusted")
-    return data, record, spec
+    config, said = named_by(checkpoint.model.config, data, spec) if training is None else (checkpoint.model.config, ())
+    try:
+        data, told = in_classes_of(data, spec, config, "checkpoint")
+    except DataError as error:
+        if training is None and data.task == config.task:
+            raise advice(spec, settings.checkpoint, error) from None
+        raise
+    checkpoint.model.config = config
+    untrained = [e.name for e in checkpoint.model.exits if e.name in config.untrained]
+    if untrained:
+        told += (f"{', '.join(untrained)}: untrained, with random weights; what they answer is a guess",)
+    return data, spec, said + told
 
 
 def _key(
@@ -192,7 +210,14 @@ def _key(
     from calibration.int8 import graph
 
     asked = None if settings.precisions is None else sorted({*settings.precisions, "fp32"})
-    facts = [REVISION, __version__, torch.__version__, onnxruntime.__version__, checkpoint.digest]
+    facts = [
+        REVISION,
+        checkpoint.model.config.classes,
+        __version__,
+        torch.__version__,
+        onnxruntime.__version__,
+        checkpoint.digest,
+    ]
     facts += [msgspec.to_builtins(record), settings.parity_frames, settings.quality_frames, asked, *settings.cut.facts]
     if frames is not None:
         facts += [graph.REVISION, int8, frames.data, frames.part.sha256]

@@ -19,11 +19,12 @@ from jetson.manifest import DataRecord, Manifest, Precision, Split
 from jetson.profiling.profile import LatencyProfile
 from toolkit import data as data_sets
 from toolkit.bundle_folder import refuse_to_lose_files, write_manifest
+from toolkit.classes import in_classes_of
 from toolkit.data.dataset import Part
 from toolkit.data.roles import record, refuse_other_roles, roles
 from toolkit.export.units import Step
 from toolkit.gate import still_held
-from toolkit.judge import check_fits, judge
+from toolkit.judge import judge
 from toolkit.plan import plans, plans_left
 from toolkit.quantise import CalibrationFrames, Int8Settings, calibration_frames, quantise_bundle
 
@@ -120,7 +121,7 @@ def _check(settings: CalibrateSettings, manifest: Manifest) -> None:
 
 def _look_at(spec: str, settings: CalibrateSettings, manifest: Manifest) -> _Material:
     data = data_sets.load(spec)
-    check_fits(data, spec, manifest, "bundle")
+    data, said = in_classes_of(data, spec, manifest, "bundle")
     channels = manifest.preprocessing.channels
     parts = {k: p.for_channels(channels) for k, p in roles(data).items() if k != "train"}
     fit, select = len(parts["fit"]), len(parts["select"])
@@ -132,11 +133,11 @@ def _look_at(spec: str, settings: CalibrateSettings, manifest: Manifest) -> _Mat
     now = record(data, parts)
     _refuse_known({spec: now, f"{spec}, its calibration part": _as_fit(data.calibration)}, manifest)
     if not settings.precisions:
-        return _Material(parts, now, None, ())
+        return _Material(parts, now, None, said)
     frames = calibration_frames(settings.int8 or Int8Settings(), parts, data.name, spec, channels)
     _refuse_known({frames.where: _as_fit(frames.whole)}, manifest)
     facts = frames.check(manifest.preprocessing, manifest.classes)
-    return _Material(parts, now, frames, tuple(f"{frames.where}: {remark}" for remark in facts.remarks))
+    return _Material(parts, now, frames, said + tuple(f"{frames.where}: {remark}" for remark in facts.remarks))
 
 
 def _as_fit(part: Part) -> DataRecord:

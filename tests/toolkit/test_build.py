@@ -329,7 +329,7 @@ def test_data_that_changed_since_training_is_refused(trained, place, exporter):
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
-        ({"data": None}, BadInput, "this checkpoint was not trained here; name held-out data with --data"),
+        ({"data": None}, BadInput, "not trained here: name labelled images that it has not seen with --data"),
         ({"data": "counting"}, DataError, r"counting \(regression, 1 outputs\) does not fit the checkpoint"),
         ({"data": "mnits"}, DataError, "no data set of that name"),
         ({"parity_frames": 0}, BadInput, "at least one frame each"),

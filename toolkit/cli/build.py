@@ -12,7 +12,7 @@ from jetson.manifest import Precision
 from toolkit.cli.console import out as stdout
 from toolkit.cli.console import print_json, progress_bars, say
 from toolkit.cli.int8 import int8_options
-from toolkit.cli.options import JSON, Precisions
+from toolkit.cli.options import CODE, JSON, Precisions
 from toolkit.cuts import CutSettings
 from toolkit.quantise import Int8Settings
 
@@ -45,6 +45,7 @@ from toolkit.quantise import Int8Settings
 @click.option(
     "--fuse", help="Exits whose branch is fused into its segment, LAYER:BRANCH,... or none; overrides --profile."
 )
+@CODE
 @JSON
 def command(
     checkpoint: Path,
@@ -58,6 +59,7 @@ def command(
     cuts: str,
     profile: Path | None,
     fuse: str | None,
+    code: Path | None,
     as_json: bool,
 ) -> None:
     """Make a bundle of CHECKPOINT: cut it at its exits, export every unit, check each against PyTorch.
@@ -77,6 +79,7 @@ def command(
         precisions=precisions,
         int8=int8,
         cut=CutSettings(exits, cuts, profile, fuse),
+        code=code,
         command=shlex.join(["offramp", *sys.argv[1:]]).encode(errors="replace").decode(),
     )
     with progress_bars() as step:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from jetson.errors import BadInput, missing_extra
 from toolkit.cli.console import out as stdout
 from toolkit.cli.console import print_json, print_table, say
-from toolkit.cli.options import HEADS, JSON, Size
+from toolkit.cli.options import HEADS, JSON, WEIGHTS, Size
 from toolkit.cli.train import NEEDED
+from toolkit.models.shape import TokenShape, as_pair
 
 if TYPE_CHECKING:
     from toolkit.models.pretrained import Pretrained
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model")
 @click.option(
     "--exits",
     required=True,
@@ -38,23 +40,27 @@ if TYPE_CHECKING:
     help="Names of the classes in the order of the outputs, one a line [default: the model's own, or numbers].",
 )
 @HEADS
+@WEIGHTS
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the branches' random weights.")
 @JSON
 def command(
-    model: Path,
+    model: str,
     exits: str,
     out: Path,
     image: tuple[int, int] | None,
     outputs: int | None,
     classes_file: Path | None,
     heads: int | None,
+    weights: Path | None,
     seed: int,
     as_json: bool,
 ) -> None:
     """Make a checkpoint of MODEL, with early exits whose branches are not trained yet.
 
-    MODEL is a transformers ViT, DeiT or DINOv2 checkpoint directory (with registers or without), or a timm state dict
-    of such a model: a .safetensors, .pth, .pt or .bin file, or the folder that timm writes. Nothing is downloaded.
+    MODEL is a transformers ViT, DeiT, DINOv2 (with registers or without), Swin or Swin v2 checkpoint directory; a timm
+    state dict of such a model: a .safetensors, .pth, .pt or .bin file, or the folder that timm writes; or
+    FILE.py:FUNCTION, Python code that gives a chain of stages, a CNN for instance. That code is run; nothing is
+    downloaded.
     """
     try:
         from toolkit.models.checkpoint import load_checkpoint, save_checkpoint
@@ -67,14 +73,14 @@ def command(
 
     _check_out(out)
     names = read_classes(classes_file) if classes_file is not None else None
-    found = recognise(model, image, heads)
+    found = recognise(model, image, heads, weights)
     made = untrained(found, exits, seed, outputs, names)
     save_checkpoint(out, made.model)
     facts = {
         "checkpoint": str(out),
         "digest": load_checkpoint(out).digest,
         **describe(found, made),
-        "next": next_commands(model, exits, out, image, heads),
+        "next": next_commands(model, out),
     }
     if as_json:
         print_json(facts)
@@ -88,15 +94,24 @@ def describe(found: Pretrained, made: Untrained) -> dict[str, Any]:
     from toolkit.models.count import parameters
 
     model, backbone = made.model, made.model.backbone
-    registers = 0 if backbone.stem.registers is None else backbone.stem.registers.shape[1]
-    settings = found.encoder.config
+    first, last = backbone.shapes[0], backbone.shapes[-1]
+    registers = getattr(backbone.stem, "registers", None)
+    special = last.prefix - (0 if registers is None else registers.shape[1])
+    settings = found.config.transformers
     return {
         "family": found.config.family,
+        "code": None if found.config.code is None else msgspec.to_builtins(found.config.code),
         "layers": backbone.depth,
-        "width": backbone.tokens.width,
-        "heads": backbone.tokens.heads,
-        "prefix_tokens": {"class": 1, "distillation": backbone.stem.prefix.shape[1] - 1, "registers": registers},
-        "patch": settings.patch_size,
+        "width": last.width,
+        "heads": last.heads,
+        "stages": _stages(backbone.shapes),
+        "prefix_tokens": {
+            "class": min(special, 1),
+            "distillation": max(special - 1, 0),
+            "registers": last.prefix - special,
+        },
+        "patch": settings.get("patch_size", getattr(getattr(found.encoder, "config", None), "patch_size", None)),
+        "grid": list(first.grid),
         "image": list(backbone.image_size),
         "channels": backbone.channels,
         "normalisation": {"mean": found.mean, "std": found.std, "source": found.normalisation},
@@ -121,35 +136,49 @@ def describe(found: Pretrained, made: Untrained) -> dict[str, Any]:
     }
 
 
-def next_commands(
-    model: Path, exits: str, out: Path, image: tuple[int, int] | None, heads: int | None
-) -> list[dict[str, str]]:
+def _stages(shapes: tuple[TokenShape, ...]) -> list[dict[str, Any]]:
+    """Runs of layers that give the same shape."""
+    found: list[dict[str, Any]] = []
+    for layer, shape in enumerate(shapes, start=1):
+        facts = {"width": shape.width, "heads": shape.heads, "grid": list(shape.grid), "map": shape.map}
+        if found and facts.items() <= found[-1].items():
+            found[-1]["last"] = layer
+        else:
+            found.append({"first": layer, "last": layer, **facts})
+    return found
+
+
+def next_commands(model: str, out: Path) -> list[dict[str, str]]:
     """The command lines that may follow, each with what it is for."""
-    train = ["offramp", "train", "--backbone", str(model), "--exits", exits, "--data", "DATA", "--out", "TRAINED"]
-    train += ["--image-size", f"{image[0]}x{image[1]}"] if image else []
-    train += ["--heads", str(heads)] if heads else []
+    build = ["offramp", "build", str(out), "--data", "DATA", "--out", "BUNDLE"]
+    train = ["offramp", "train", "--backbone", str(out), "--data", "DATA", "--out", "TRAINED"]
     return [
         {
-            "for": "units, to see what they cost; DATA is labelled, held out, and has these classes",
-            "command": shlex.join(["offramp", "build", str(out), "--data", "DATA", "--out", "BUNDLE"]),
+            "for": "units, to see what they cost; DATA: labelled, held-out images of these classes, PATH/CLASS/...",
+            "command": shlex.join(build),
         },
         {"for": "the latency profile of this device", "command": "offramp profile BUNDLE --out profile.json"},
-        {"for": "a checkpoint with trained branches, to build in its stead", "command": shlex.join(train)},
+        {
+            "for": "a checkpoint with these branches trained, to build in its stead; other classes get a new head",
+            "command": shlex.join(train),
+        },
     ]
 
 
-def show(model: Path, facts: dict[str, Any]) -> None:
+def show(model: str, facts: dict[str, Any]) -> None:
     """What was recognised, the exits and the next commands on stdout."""
     tokens = [f"{n} {name}" for name, n in facts["prefix_tokens"].items() if n]
     height, width = facts["image"]
     normalisation = facts["normalisation"]
     mean, std = (", ".join(f"{v:.4g}" for v in normalisation[key]) for key in ("mean", "std"))
     head = "kept, the model's own" if facts["head"] == "kept" else "new, random weights"
+    patch = "" if facts["patch"] is None else ", patches of {}x{}".format(*as_pair(facts["patch"]))
+    code = facts["code"]
     rows = [
-        ("family", facts["family"]),
-        ("layers", f"{facts['layers']} of width {facts['width']}, {facts['heads']} attention heads"),
-        ("prefix tokens", ", ".join(tokens)),
-        ("image", f"{height}x{width}x{facts['channels']}, patches of {facts['patch']}x{facts['patch']}"),
+        ("family", facts["family"] + ("" if code is None else f", SHA-256 {code['sha256'][:12]}... of {code['file']}")),
+        *_layers(facts),
+        ("prefix tokens", ", ".join(tokens) or "none; branches that read a class token read the mean of all"),
+        ("image", f"{height}x{width}x{facts['channels']}{patch}"),
         ("normalisation", f"mean {mean}, std {std}: {normalisation['source']}"),
         ("head", f"{head}; {facts['outputs']:,} outputs, reads {facts['pooling']}"),
         ("classes", f"{_some(facts['classes'])}: {facts['classes_source']}"),
@@ -175,6 +204,22 @@ def show(model: Path, facts: dict[str, Any]) -> None:
     stdout.print("\nNext:")
     for line in facts["next"]:
         stdout.print(f"  # {line['for']}\n  {line['command']}", markup=False)
+
+
+def _layers(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Depth and width; a line for each stage where they change."""
+    stages = facts["stages"]
+    if len(stages) == 1 and not stages[0]["map"]:
+        return [("layers", f"{facts['layers']} of width {facts['width']}, {facts['heads']} attention heads")]
+    rows = [("layers", f"{facts['layers']} in {len(stages)} stages")]
+    for stage in stages:
+        rows_, columns = stage["grid"]
+        which = (
+            f"layers {stage['first']}-{stage['last']}" if stage["last"] > stage["first"] else f"layer {stage['first']}"
+        )
+        what = f"a map of {rows_}x{columns}" if stage["map"] else f"{rows_}x{columns} tokens, {stage['heads']} heads"
+        rows.append((f"  {which}", f"width {stage['width']}, {what}"))
+    return rows
 
 
 def _some(names: list[str]) -> str:

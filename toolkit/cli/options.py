@@ -20,6 +20,18 @@ THREADS = click.option("--threads", type=click.IntRange(1, 1024), help="CPU thre
 HEADS = click.option(
     "--heads", type=int, help="Attention heads of a timm state dict [default: by timm's config.json, or width / 64]."
 )
+WEIGHTS = click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Handed to the function of a model from Python code, FILE.py:FUNCTION.",
+)
+CODE = click.option(
+    "--code",
+    type=click.Path(path_type=Path),
+    metavar="FILE.py",
+    help="Of a checkpoint from elsewhere whose backbone is Python code: that code, which is then run.",
+)
 
 ENGINE = click.option("--engine", type=click.Choice(NAMES), help="What runs the units.")
 PRECISION = click.option(

@@ -9,7 +9,7 @@ import click
 
 from jetson.errors import missing_extra
 from toolkit.cli.console import print_json, print_table, say
-from toolkit.cli.options import HEADS, JSON, THREADS, Size
+from toolkit.cli.options import CODE, HEADS, JSON, THREADS, WEIGHTS, Size
 from toolkit.training import settings as defaults
 
 if TYPE_CHECKING:
@@ -28,17 +28,20 @@ NEEDED = ("torch", "transformers", "accelerate", "safetensors")
     default="",
     metavar="LAYER:BRANCH,...",
     help="Early exits, e.g. 2:mlp,4:cnn-add,6:vit. Branches: mlp, cnn-ignore, cnn-add, cnn-project, vit, mlp-mixer, "
-    "resmlp. Options follow: 4:cnn-add:channels=64:hidden=128:layers=2. [required]",
+    "resmlp. Options follow: 4:cnn-add:channels=64:hidden=128:layers=2. [required, but for a checkpoint of Offramp]",
 )
 @click.option(
     "--backbone",
     default="tiny",
     show_default=True,
     metavar="tiny|small|base|MODEL",
-    help="A size with random weights, or a MODEL as offramp import takes it: a transformers ViT, DeiT or DINOv2 "
-    "checkpoint directory, or a timm state dict.",
+    help="A size with random weights, or a MODEL as offramp import takes it: a transformers ViT, DeiT, DINOv2 or Swin "
+    "checkpoint directory, a timm state dict, or FILE.py:FUNCTION; or a checkpoint of Offramp, whose exits and weights "
+    "are then the start.",
 )
 @HEADS
+@WEIGHTS
+@CODE
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
@@ -81,7 +84,7 @@ NEEDED = ("torch", "transformers", "accelerate", "safetensors")
 @click.option("--restart", is_flag=True, help="Throw away a finished or unfinished run in --out.")
 @THREADS
 @JSON
-def command(threads: int | None, as_json: bool, **chosen: Any) -> None:
+def command(threads: int | None, as_json: bool, code: Path | None, **chosen: Any) -> None:
     """Train a multi-exit ViT and write its checkpoint to --out.
 
     A run that was stopped goes on from its last whole epoch when the same command is given again. For several
@@ -90,7 +93,7 @@ def command(threads: int | None, as_json: bool, **chosen: Any) -> None:
     try:
         import torch
 
-        from toolkit.models.checkpoint import load_checkpoint
+        from toolkit.models.checkpoint import load_checkpoint, trust_code
         from toolkit.training.run import train
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in NEEDED:
@@ -100,6 +103,8 @@ def command(threads: int | None, as_json: bool, **chosen: Any) -> None:
 
     if threads is not None:
         torch.set_num_threads(threads)
+    if code is not None:
+        trust_code(Path(chosen["backbone"]).expanduser(), code)
     chosen_settings = defaults.TrainSettings(**chosen)
     progress = shown()
     out = train(chosen_settings, progress)

@@ -82,14 +82,16 @@ def cut(
     model.eval()
     backbone = model.backbone
     pixels = torch.randn(1, backbone.channels, *backbone.image_size)
-    tokens = torch.randn(1, backbone.tokens.count, backbone.tokens.width)
     ends = sorted({*model.cuts, *layers})
     names = {layer: f"segment-{i}" for i, layer in enumerate(ends, start=1)}
+    tokens = pixels
     units: list[UnitPlan] = []
     exits: list[ExitPlan] = []
-    settings = msgspec.json.encode(model.config.backbone.transformers, order="sorted").decode()
+    shapes = model.config.backbone.transformers, model.config.backbone.code
+    settings = msgspec.json.encode(shapes[0] if shapes[1] is None else shapes, order="sorted").decode()
     for first, last in zip((0, *ends[:-1]), ends, strict=True):
         example, source = (pixels, "pixels") if first == 0 else (tokens, "tokens_in")
+        tokens = torch.randn(1, *backbone.shapes[last - 1].size)
         shape = f"layers {first + 1}..{last} of {settings}"
         module = Segment(backbone, first, last)
         segment = _plan(names[last], "segment", last, module, example, source, "tokens_out", shape)

@@ -2,7 +2,8 @@
 
 Every branch reads the token sequence after a backbone layer, shape (batch, prefix + h*w, width) with the class token
 z_0 first, and gives (batch, outputs): logits, or values in regression. Each normalises what it reads, because the
-residual stream in the middle of a ViT is not normalised. Defaults, with D the backbone's width:
+residual stream in the middle of a ViT is not normalised. Where there is no class token, z_0 is the mean of the
+tokens; of a CNN's map the pixels are the tokens (docs/decisions/0014-stages.md). Defaults, with D the backbone's width:
 
 | branch | hidden | channels | layers |
 |---|---|---|---|
@@ -16,33 +17,28 @@ residual stream in the middle of a ViT is not normalised. Defaults, with D the b
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from toolkit.models.config import ExitConfig
+from toolkit.models.shape import TokenShape as TokenShape
 
-
-@dataclass(frozen=True)
-class TokenShape:
-    """What a branch needs to know of the tokens it reads."""
-
-    width: int
-    heads: int
-    prefix: int
-    """Tokens before the patches: the class token and any distillation or register tokens."""
-    grid: tuple[int, int]
-
-    @property
-    def count(self) -> int:
-        """Length of the sequence."""
-        return self.prefix + self.grid[0] * self.grid[1]
+MIXING = {"vit", "mlp-mixer", "resmlp"}
+"""Branches that let every token see every other, at a cost that grows with the square of their number."""
 
 
 def make_branch(config: ExitConfig, tokens: TokenShape, outputs: int) -> nn.Module:
     """Build the branch of one exit, with defaults for the options left open."""
+    averaged = config.architecture in MIXING and max(tokens.steps) > 1
+    branch = _make_branch(config, tokens.averaged() if averaged else tokens, outputs)
+    if averaged:
+        branch = OnAverages(branch, tokens)
+    return OnMap(branch) if tokens.map else branch
+
+
+def _make_branch(config: ExitConfig, tokens: TokenShape, outputs: int) -> nn.Module:
     width = tokens.width
     if config.architecture == "mlp":
         return MLPBranch(tokens, outputs, config.hidden or width, config.layers or 2)
@@ -63,17 +59,52 @@ def mlp(width: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
     return nn.Sequential(*parts, nn.Linear(sizes[-2], sizes[-1]))
 
 
+def class_token(tokens: Tensor, prefix: int) -> Tensor:
+    """z_0, (batch, 1, width): the first token, or the mean of all where there is no class token."""
+    return tokens[:, :1] if prefix else tokens.mean(dim=1, keepdim=True)
+
+
+class OnMap(nn.Module):
+    """A branch on a map (batch, width, rows, columns), whose pixels it takes for tokens."""
+
+    def __init__(self, branch: nn.Module) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, image: Tensor) -> Tensor:
+        """A map to outputs (batch, outputs)."""
+        return self.branch(image.flatten(2).transpose(1, 2))
+
+
+class OnAverages(nn.Module):
+    """A branch on the averages of neighbouring tokens, for grids so large that mixing them all would cost too much."""
+
+    def __init__(self, branch: nn.Module, tokens: TokenShape) -> None:
+        super().__init__()
+        self.branch, self.grid, self.steps = branch, tokens.grid, tokens.steps
+        # What is missing in the last square is split between both edges, and no average counts it.
+        missing = (-edge % step for edge, step in zip(self.grid, self.steps, strict=True))
+        self.padding = tuple((pixels + 1) // 2 for pixels in missing)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (batch, n, width) to outputs (batch, outputs)."""
+        image = tokens.transpose(1, 2).unflatten(2, self.grid)
+        image = F.avg_pool2d(image, self.steps, self.steps, self.padding, count_include_pad=False)
+        return self.branch(image.flatten(2).transpose(1, 2))
+
+
 class MLPBranch(nn.Module):
     """MLP-EE: an MLP on the class token alone."""
 
     def __init__(self, tokens: TokenShape, outputs: int, hidden: int, layers: int) -> None:
         super().__init__()
+        self.prefix = tokens.prefix
         self.norm = nn.LayerNorm(tokens.width)
         self.mlp = mlp(tokens.width, hidden, outputs, layers)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (batch, n, width) to outputs (batch, outputs)."""
-        return self.mlp(self.norm(tokens[:, 0]))
+        return self.mlp(self.norm(class_token(tokens, self.prefix)[:, 0]))
 
 
 class CNNBranch(nn.Module):
@@ -98,7 +129,7 @@ class CNNBranch(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (batch, n, width) to outputs (batch, outputs)."""
         tokens = self.norm(tokens)
-        first, patches = tokens[:, :1], tokens[:, self.prefix :]
+        first, patches = class_token(tokens, self.prefix), tokens[:, self.prefix :]
         if self.mode == "add":
             patches = patches + first
         elif self.project is not None:
@@ -112,13 +143,14 @@ class ViTBranch(nn.Module):
 
     def __init__(self, tokens: TokenShape, outputs: int, hidden: int, layers: int) -> None:
         super().__init__()
+        self.prefix = tokens.prefix
         self.layers = nn.Sequential(*(EncoderLayer(tokens.width, tokens.heads, hidden) for _ in range(layers)))
         self.norm = nn.LayerNorm(tokens.width)
         self.mlp = mlp(tokens.width, tokens.width, outputs, 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (batch, n, width) to outputs (batch, outputs)."""
-        return self.mlp(self.norm(self.layers(tokens)[:, 0]))
+        return self.mlp(self.norm(class_token(self.layers(tokens), self.prefix)[:, 0]))
 
 
 class EncoderLayer(nn.Module):

@@ -19,14 +19,14 @@ from torch import Tensor
 from jetson.errors import ModelError, StorageError, first_line
 from jetson.files import new_folder, storage, write_file
 from jetson.record import Record
-from toolkit.models.config import ModelConfig
+from toolkit.models.code import trust
+from toolkit.models.config import VERSION, ModelConfig
 from toolkit.models.multi_exit import MultiExitModel
 from toolkit.models.record import TrainingRecord
 
 CONFIG, WEIGHTS, TRAINING, STATE = "config.json", "model.safetensors", "training.json", "state"
 FILES = (CONFIG, WEIGHTS, TRAINING)
 FORMAT = "offramp-checkpoint"
-VERSION = 1
 _Known = TypeVar("_Known", bound=Record)
 
 
@@ -83,7 +83,13 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 def read_config(folder: Path) -> tuple[ModelConfig, bytes]:
     """The model's configuration, and the bytes it was read from; raises as `load_checkpoint` does."""
     content = _read(folder, CONFIG)
-    return decode_record(content, ModelConfig, FORMAT, folder / CONFIG), content
+    config = decode_record(content, ModelConfig, FORMAT, folder / CONFIG)
+    return msgspec.structs.replace(config, version=VERSION), content
+
+
+def trust_code(folder: Path, file: Path) -> None:
+    """Let a checkpoint whose backbone is Python code run `file`; raises as `toolkit.models.code.trust` does."""
+    trust(file, read_config(folder)[0].backbone.code)
 
 
 def read_training(folder: Path) -> TrainingRecord:
@@ -119,11 +125,11 @@ def decode_record(content: bytes, kind: type[_Known], format_: str, where: Path)
     if not isinstance(head, dict) or head.get("format") != format_:
         hint = "; a transformers checkpoint is given to `offramp train --backbone`" if _is_transformers(head) else ""
         raise ModelError(f"{where}: not of an Offramp checkpoint (no format {format_!r} in it){hint}")
-    version = head.get("version")
-    if isinstance(version, int) and version > VERSION:
-        raise ModelError(f"{where}: format version {version} is newer than this Offramp reads ({VERSION}); upgrade it")
-    if version != VERSION:
-        raise ModelError(f"{where}: format version {version!r} is not one this Offramp reads ({VERSION})")
+    version, newest = head.get("version"), VERSION if format_ == FORMAT else 1
+    if isinstance(version, int) and version > newest:
+        raise ModelError(f"{where}: format version {version} is newer than this Offramp reads ({newest}); upgrade it")
+    if version not in range(1, newest + 1):
+        raise ModelError(f"{where}: format version {version!r} is not one this Offramp reads ({newest})")
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:

@@ -21,8 +21,11 @@ OPTIONS = {
 """Which options each branch takes. `hidden`: width of its MLP; `channels`: of its convolutions; `layers`: how many."""
 
 HEAD = "head"
-Family = Literal["vit", "deit", "dinov2", "dinov2_with_registers"]
-Pooling = Literal["class", "class+distillation", "class+mean"]
+Family = Literal["vit", "deit", "dinov2", "dinov2_with_registers", "swin", "swinv2", "python"]
+Pooling = Literal["class", "class+distillation", "class+mean", "mean", "mean-first", "own"]
+"""What the final head reads; `own` is the head of a model from Python code."""
+VERSION = 2
+"""Of a checkpoint's config.json. Version 1 knew neither backbones without class token nor Python code."""
 
 
 class ExitConfig(Record, frozen=True, kw_only=True):
@@ -40,6 +43,16 @@ class ExitConfig(Record, frozen=True, kw_only=True):
         return f"{self.layer}:{self.architecture}"
 
 
+class CodeConfig(Record, frozen=True, kw_only=True):
+    """The Python function that makes a backbone. The code itself is not in the checkpoint."""
+
+    file: str
+    """Its name, without folders."""
+    function: str
+    sha256: str
+    """Of the file's content, as 64 hex digits; nothing else is run."""
+
+
 class BackboneConfig(Record, frozen=True, kw_only=True):
     """A backbone as `transformers` describes it, and how its final head reads the tokens."""
 
@@ -48,19 +61,25 @@ class BackboneConfig(Record, frozen=True, kw_only=True):
     transformers: dict[str, Any]
     pretrained: str | None = None
     """SHA-256 of the weights it was loaded from; None when it starts from random weights."""
+    class_token: bool = True
+    """Of a ViT: it has one."""
+    code: CodeConfig | None = None
+    """Of the family `python`, whose `transformers` holds the image size alone."""
 
 
 class ModelConfig(Record, frozen=True, kw_only=True):
     """Everything needed to build a `MultiExitModel`, weights aside."""
 
     format: Literal["offramp-checkpoint"] = "offramp-checkpoint"
-    version: int = 1
+    version: int = VERSION
     task: Task
     classes: tuple[str, ...] | None
     outputs: int
     preprocessing: Preprocessing
     backbone: BackboneConfig
     exits: tuple[ExitConfig, ...]
+    untrained: tuple[str, ...] = ()
+    """Exits that still have random weights, by name."""
 
 
 def parse_exits(text: str, depth: int) -> tuple[ExitConfig, ...]:

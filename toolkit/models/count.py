@@ -18,9 +18,10 @@ def flops(module: nn.Module, example: Tensor) -> int:
 
     Attention is counted as the two products it is; element-wise work is not counted.
     """
-    was_training = module.training
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module(example)
-    module.train(was_training)
+    for part, training in modes:  # a part may be in another mode than the whole
+        part.training = training
     return int(counter.get_total_flops())

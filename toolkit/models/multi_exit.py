@@ -23,7 +23,7 @@ class Segment(nn.Module):
         self.layers = nn.Sequential(*list(backbone.layers)[first:last])
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Pixels or tokens to tokens (batch, n, width)."""
+        """Pixels or tokens to tokens (batch, n, width), or a map (batch, width, rows, columns) of a CNN's."""
         return self.layers(self.stem(inputs))
 
 
@@ -49,7 +49,9 @@ class MultiExitModel(nn.Module):
         shape = (config.preprocessing.height, config.preprocessing.width)
         if shape != self.backbone.image_size or config.preprocessing.channels != self.backbone.channels:
             raise ModelError("the preprocessing does not make what the backbone takes")
-        self.branches = nn.ModuleList(make_branch(e, self.backbone.tokens, config.outputs) for e in config.exits)
+        self.branches = nn.ModuleList(
+            make_branch(e, self.backbone.shapes[e.layer - 1], config.outputs) for e in config.exits
+        )
 
     @property
     def exits(self) -> tuple[ExitConfig, ...]:
@@ -77,7 +79,7 @@ class MultiExitModel(nn.Module):
         return [Segment(self.backbone, a, b) for a, b in zip((0, *self.cuts[:-1]), self.cuts, strict=True)]
 
     def tokens(self, pixels: Tensor, layers: Collection[int] | None = None) -> list[Tensor]:
-        """The token sequence after each cut, or each of these layers, (batch, n, width) each, from one pass."""
+        """What comes out after each cut, or each of these layers, from one pass: tokens (batch, n, width), or maps."""
         wanted = self.cuts if layers is None else layers
         found: list[Tensor] = []
         tokens = self.backbone.stem(pixels)

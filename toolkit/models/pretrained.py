@@ -5,31 +5,37 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from jetson.errors import ModelError, first_line
 from jetson.files import sha256_file
-from toolkit.models.backbone import MODEL_CLASSES, Head, as_pair
+from toolkit.models.backbone import HIERARCHICAL, MODEL_CLASSES, as_pair
 from toolkit.models.config import BackboneConfig, Family, Pooling
+from toolkit.models.head import fill_head as fill_head
+
+if TYPE_CHECKING:
+    from toolkit.models.multi_exit import MultiExitModel
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+PREPROCESSOR = "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What was found in a checkpoint directory."""
+    """A model from elsewhere, as it was found."""
 
     config: BackboneConfig
     encoder: Any
-    """The bare `transformers` model, e.g. a `ViTModel`."""
+    """The bare `transformers` model, e.g. a `ViTModel`; a `Chain`; None for a checkpoint of ours."""
     heads: tuple[nn.Linear, ...]
     """The checkpoint's own classifier(s); empty for a bare backbone."""
     labels: tuple[str, ...] | None
@@ -39,10 +45,12 @@ class Pretrained:
     """Where mean and std come from, in words."""
     remarks: tuple[str, ...] = ()
     """What else was taken to be so, and why."""
+    checkpoint: MultiExitModel | None = None
+    """The model of a checkpoint of ours, exits and all."""
 
 
 def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretrained:
-    """Read a ViT, DeiT or DINOv2 checkpoint directory as `transformers` writes it.
+    """Read a ViT, DeiT, DINOv2, Swin or Swin v2 checkpoint directory as `transformers` writes it.
 
     Args:
         folder: holds config.json and the weights.
@@ -66,6 +74,10 @@ def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretr
     options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
     if name == MODEL_CLASSES[family][1] and not family.startswith("dinov2"):
         options["add_pooling_layer"] = False
+    if image is not None and family in HIERARCHICAL:
+        if settings.get("use_absolute_embeddings"):
+            raise ModelError(f"{folder}: it has a table of absolute positions, which is not resized; keep its size")
+        options["image_size"] = list(image)
     try:
         with _quiet():
             model, info = getattr(transformers, name).from_pretrained(folder, **options)
@@ -77,7 +89,8 @@ def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretr
         raise ModelError(f"{folder}: its weights do not fill a {name} (first: {what})")
     encoder = model if name == MODEL_CLASSES[family][1] else getattr(model, model.base_model_prefix)
     encoder.float()
-    resize_input(encoder, image or as_pair(encoder.config.image_size), family)
+    if family not in HIERARCHICAL:
+        resize_input(encoder, image or as_pair(encoder.config.image_size), family)
     heads = _heads(model)
     mean, std, source = _normalisation(folder, family, encoder.config.num_channels)
     config = BackboneConfig(
@@ -87,7 +100,14 @@ def load_pretrained(folder: Path, image: tuple[int, int] | None = None) -> Pretr
         pretrained=_digest(weights),
     )
     labels = tuple(str(encoder.config.id2label[i]) for i in range(heads[0].out_features)) if heads else None
-    return Pretrained(config, encoder, heads, labels, mean, std, source)
+    size, crop = as_pair(encoder.config.image_size), _crop(folder)
+    remarks = []
+    if image is None and crop is not None and crop != size:
+        remarks.append(
+            f"input {size[0]}x{size[1]}, as config.json says; {PREPROCESSOR} makes images {crop[0]}x{crop[1]}, and "
+            f"--image {crop[0]}x{crop[1]} runs the model at that size"
+        )
+    return Pretrained(config, encoder, heads, labels, mean, std, source, tuple(remarks))
 
 
 def resize_input(encoder: Any, image: tuple[int, int], family: Family) -> None:
@@ -108,22 +128,6 @@ def resize_input(encoder: Any, image: tuple[int, int], family: Family) -> None:
         table = embeddings.interpolate_pos_encoding(like, image[0], image[1])
     embeddings.position_embeddings = nn.Parameter(table.clone())
     settings.image_size = image[0] if image[0] == image[1] else list(image)
-
-
-def fill_head(head: Head, classifiers: Sequence[nn.Linear], order: Sequence[int] | None = None) -> None:
-    """Give a final head the weights of a checkpoint's own classifiers.
-
-    Args:
-        head: of as many outputs.
-        classifiers: as many as the head has.
-        order: at each output of the head, the classifier's; the same order when None.
-    """
-    own = [head.classifier, *([head.distillation] if head.distillation is not None else [])]
-    rows = slice(None) if order is None else list(order)
-    with torch.no_grad():
-        for ours, theirs in zip(own, classifiers, strict=True):
-            ours.weight.copy_(theirs.weight[rows])
-            ours.bias.copy_(theirs.bias[rows])
 
 
 @contextlib.contextmanager
@@ -167,17 +171,48 @@ def usual_pooling(family: Family, heads: int) -> Pooling:
     """What the final head of a family reads, by its number of classifiers."""
     if family.startswith("dinov2"):
         return "class+mean"
+    if family in HIERARCHICAL:
+        return "mean"
     return "class+distillation" if heads == 2 else "class"
 
 
 def _normalisation(folder: Path, family: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    file = folder / "preprocessor_config.json"
-    if file.is_file():
-        settings = _read_json(file, folder)
+    """Mean and deviation for pixels between 0 and 1, whatever the file scales them by, and where they come from."""
+    file = folder / PREPROCESSOR
+    if not file.is_file():
+        return usual_normalisation(family, channels, f"no {PREPROCESSOR}")
+    settings = _read_json(file, folder)
+    mean: Any
+    std: Any
+    if not settings.get("do_normalize", True):
+        mean, std = [0.0] * channels, [1.0] * channels
+    else:
         mean, std = settings.get("image_mean"), settings.get("image_std")
-        if settings.get("do_normalize", True) and mean and std and len(mean) == len(std) == channels:
-            return tuple(map(float, mean)), tuple(map(float, std)), "preprocessor_config.json"
-    return usual_normalisation(family, channels, "no preprocessor_config.json")
+        if not isinstance(mean, list) or not isinstance(std, list) or not len(mean) == len(std) == channels:
+            return usual_normalisation(family, channels, f"{PREPROCESSOR} has none for {channels} channels")
+    factor = settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0
+    try:
+        scale = 1.0 if math.isclose(255 * factor, 1.0, rel_tol=1e-6) else 255 * float(factor)
+        found = tuple(float(v) / scale for v in mean), tuple(float(v) / scale for v in std)
+        fine = all(map(math.isfinite, (*found[0], *found[1]))) and min(found[1]) > 0
+    except (TypeError, ValueError, ZeroDivisionError):
+        fine = False
+    if not fine:
+        raise ModelError(f"{file}: image_mean {mean}, image_std {std} and rescale_factor {factor} normalise no image")
+    return *found, PREPROCESSOR + ("" if settings.get("do_normalize", True) else ", which normalises nothing")
+
+
+def _crop(folder: Path) -> tuple[int, int] | None:
+    """Height and width that preprocessor_config.json makes images, where it says so."""
+    file = folder / PREPROCESSOR
+    settings = _read_json(file, folder) if file.is_file() else {}
+    for name in ("crop_size", "size"):
+        size = settings.get(name)
+        if isinstance(size, int) and size > 0:
+            return size, size
+        if isinstance(size, dict) and all(isinstance(size.get(edge), int) for edge in ("height", "width")):
+            return size["height"], size["width"]
+    return None
 
 
 def usual_normalisation(family: str, channels: int, why: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
@@ -191,7 +226,8 @@ def usual_normalisation(family: str, channels: int, why: str) -> tuple[tuple[flo
     mean, std = CENTRED if family == "vit" else IMAGENET
     if channels != len(mean):
         return (0.5,) * channels, (0.5,) * channels, f"0.5 for every channel ({why})"
-    return mean, std, f"the usual one of {family} ({why})"
+    whose = "ImageNet's" if family == "python" else f"the usual one of {family}"
+    return mean, std, f"{whose} ({why})"
 
 
 def _read_json(file: Path, folder: Path) -> dict[str, Any]:

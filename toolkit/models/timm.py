@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from jetson.errors import ModelError
 from jetson.files import sha256_file
 from toolkit.models.backbone import new_encoder
-from toolkit.models.config import BackboneConfig
+from toolkit.models.config import BackboneConfig, Pooling
 from toolkit.models.pretrained import Pretrained, resize_input, usual_normalisation, usual_pooling
 from toolkit.models.timm_config import NAME, TimmConfig, read_timm_config
 from toolkit.models.timm_layout import Layout, measure
 from toolkit.models.timm_names import check_names, encoder_names
+from toolkit.models.timm_swin import MARK, load_timm_swin
 from toolkit.models.weights_file import read_tensors
 
 EPSILON = 1e-6
@@ -31,7 +33,9 @@ WIDE = {1280: 16, 1408: 16, 1664: 16}
 
 
 def load_timm(path: Path, image: tuple[int, int] | None = None, heads: int | None = None) -> Pretrained:
-    """Read a timm state dict of a ViT, DeiT, DINOv2 or DINOv2 with registers; a config.json of timm beside it counts.
+    """Read a timm state dict of a ViT, DeiT, DINOv2 (with registers or without) or Swin.
+
+    A config.json of timm beside it counts.
 
     Args:
         path: a `.safetensors` file, or one of `torch.save`.
@@ -47,11 +51,15 @@ def load_timm(path: Path, image: tuple[int, int] | None = None, heads: int | Non
     if "register_tokens" in tensors:  # as DINOv2's authors publish it
         tensors["reg_token"] = tensors.pop("register_tokens")
     tensors.pop("mask_token", None)  # for its training only
+    if MARK in tensors:
+        if heads is not None:
+            raise ModelError(f"--heads is for a ViT; the tables of {path} show its number")
+        return load_timm_swin(path, tensors, image)
+    if any(".cpb_mlp." in name for name in tensors):
+        raise ModelError(f"{path}: a Swin v2 of timm; of those the directory that transformers writes is read")
     check_names(path, tensors)
     layout = measure(path, tensors)
     config = read_timm_config(path.parent)
-    if layout.outputs is not None and config.pooling not in (None, "token"):
-        raise ModelError(f"{path}: its classifier reads {config.pooling!r} ({NAME}), only the class token is supported")
     count, source = _heads(path, layout.width, heads, config)
     embedded, native = _image(path, layout, config.image, image)
     settings = {
@@ -66,19 +74,16 @@ def load_timm(path: Path, image: tuple[int, int] | None = None, heads: int | Non
         **_family_settings(layout),
     }
     classifiers = _classifiers(path, tensors, layout)
-    pooling = usual_pooling(layout.family, len(classifiers))
-    if len(classifiers) == 1:
-        pooling = "class"  # also of a DINOv2: timm's classifier reads one token
-    draft = BackboneConfig(family=layout.family, pooling=pooling, transformers=settings)
+    pooling, said = _pooling(path, layout, config, len(classifiers))
+    draft = BackboneConfig(family=layout.family, pooling=pooling, transformers=settings, class_token=layout.class_token)
     with torch.device("meta"):  # its random weights would be thrown away
         encoder = new_encoder(draft)
     encoder.load_state_dict(_translate(path, tensors, layout, embedded), assign=True)
     resize_input(encoder, image or native, layout.family)
     mean, std, normalisation = _normalisation(layout, config)
     return Pretrained(
-        config=BackboneConfig(
-            family=layout.family,
-            pooling=pooling,
+        config=msgspec.structs.replace(
+            draft,
             transformers=settings | {"image_size": encoder.config.image_size},
             pretrained=sha256_file(path),
         ),
@@ -88,8 +93,24 @@ def load_timm(path: Path, image: tuple[int, int] | None = None, heads: int | Non
         mean=mean,
         std=std,
         normalisation=normalisation,
-        remarks=(*remarks, f"{count} attention heads: {source}"),
+        remarks=(*remarks, f"{count} attention heads: {source}", *said),
     )
+
+
+def _pooling(path: Path, layout: Layout, config: TimmConfig, classifiers: int) -> tuple[Pooling, tuple[str, ...]]:
+    """What the final head reads, and what was taken to be so."""
+    if classifiers and config.pooling not in (None, "token", "avg", ""):
+        raise ModelError(
+            f"{path}: its classifier reads {config.pooling!r} ({NAME}); the class token or an average is supported"
+        )
+    if config.pooling == "token" and (layout.averaged or not layout.class_token):
+        raise ModelError(f"{path}: its classifier reads the class token ({NAME}), and the weights are without one")
+    if layout.averaged:
+        return "mean-first", ()
+    if config.pooling == "avg" or not layout.class_token:
+        return "mean", () if config.pooling else ("the head reads the average of the tokens: there is no class token",)
+    # timm's classifier of a DINOv2 reads one token too.
+    return "class" if classifiers == 1 else usual_pooling(layout.family, classifiers), ()
 
 
 def _heads(path: Path, width: int, given: int | None, config: TimmConfig) -> tuple[int, str]:
@@ -120,7 +141,7 @@ def _image(
     without registers the prefix tokens usually have theirs. The first of these that leaves a table for the image in
     config.json is taken, else the first that leaves a square, else the first that fits the image asked for.
     """
-    choices = (0, 1, 1 + layout.registers) if layout.registers else (layout.prefix, 0)
+    choices = (0, 1, 1 + layout.registers) if layout.registers else tuple(dict.fromkeys((layout.prefix, 0)))
 
     def first(size: tuple[int, int] | None) -> tuple[int, tuple[int, int]] | None:
         for embedded in choices:
@@ -172,8 +193,10 @@ def _translate(path: Path, tensors: dict[str, Tensor], layout: Layout, embedded:
         elif theirs.endswith(".gamma"):  # registers without layer scale
             found |= {name: torch.ones(layout.width) for name in ours}
     table = _plain(path, "pos_embed", tensors["pos_embed"])
+    if not layout.class_token:  # the encoder has one, which the adapter leaves out
+        found["embeddings.cls_token"] = torch.zeros(1, 1, layout.width)
     if embedded == 0:
-        table = torch.cat([torch.zeros(1, layout.prefix, layout.width), table], dim=1)
+        table = torch.cat([torch.zeros(1, max(layout.prefix, 1), layout.width), table], dim=1)
     elif embedded > layout.prefix:  # the encoder gives registers no position: it goes into the registers themselves
         found["embeddings.register_tokens"] += table[:, 1:embedded]
         table = torch.cat([table[:, :1], table[:, embedded:]], dim=1)

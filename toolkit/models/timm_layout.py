@@ -26,6 +26,9 @@ class Layout:
     registers: int
     positions: int
     """Entries of the position table."""
+    class_token: bool
+    averaged: bool
+    """Its last norm is behind the average of the patch tokens (`fc_norm`)."""
     distilled: bool
     scaled: bool
     """Layer scale in every block, as DINOv2 and DeiT III have it."""
@@ -36,7 +39,7 @@ class Layout:
     @property
     def prefix(self) -> int:
         """Prefix tokens that may have a position; registers do not count."""
-        return 2 if self.distilled else 1
+        return 2 if self.distilled else int(self.class_token)
 
     @property
     def family(self) -> Family:
@@ -61,14 +64,14 @@ def measure(path: Path, tensors: dict[str, Tensor]) -> Layout:
 
     def shape(name: str, dimensions: int) -> tuple[int, ...]:
         if name not in tensors:
-            why = "; without a class token nothing can be read by the final head" if name == "cls_token" else ""
-            raise ModelError(f"{path}: no {name} in it{why}")
+            raise ModelError(f"{path}: no {name} in it")
         found = tuple(tensors[name].shape)
         if len(found) != dimensions:
             raise ModelError(f"{path}: {name} is {list(found)}, which is no shape of a ViT's")
         return found
 
-    shape("cls_token", 3)
+    if "cls_token" in tensors:
+        shape("cls_token", 3)
     width, channels, height, edge = shape("patch_embed.proj.weight", 4)
     if height != edge:
         raise ModelError(f"{path}: patch_embed.proj.weight has patches of {height}x{edge}; only square ones are known")
@@ -77,6 +80,11 @@ def measure(path: Path, tensors: dict[str, Tensor]) -> Layout:
     distilled = "dist_token" in tensors
     if ("head_dist.weight" in tensors) != (distilled and "head.weight" in tensors):
         raise ModelError(f"{path}: a distilled DeiT has dist_token, head and head_dist together, or neither head")
+    without = next((n for n in ("dist_token", "reg_token") if n in tensors and "cls_token" not in tensors), None)
+    if without:
+        raise ModelError(f"{path}: {without} without cls_token; no supported model has that")
+    if distilled and "fc_norm.weight" in tensors:
+        raise ModelError(f"{path}: fc_norm beside dist_token; a distilled DeiT reads its two tokens")
     beside = next((name for name in ("reg_token", "blocks.0.ls1.gamma") if name in tensors), None)
     if distilled and beside:
         raise ModelError(f"{path}: {beside} beside dist_token; no supported model has both")
@@ -88,6 +96,8 @@ def measure(path: Path, tensors: dict[str, Tensor]) -> Layout:
         patch=edge,
         registers=shape("reg_token", 3)[1] if "reg_token" in tensors else 0,
         positions=shape("pos_embed", 3)[1],
+        class_token="cls_token" in tensors,
+        averaged="fc_norm.weight" in tensors,
         distilled=distilled,
         scaled="blocks.0.ls1.gamma" in tensors,
         qkv_bias="blocks.0.attn.qkv.bias" in tensors,
@@ -105,14 +115,16 @@ def measure(path: Path, tensors: dict[str, Tensor]) -> Layout:
 def _shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
     """What the state dict of such a model holds."""
     d, hidden = layout.width, layout.hidden
+    norm = "fc_norm" if layout.averaged else "norm"
     found: dict[str, tuple[int, ...]] = {
-        "cls_token": (1, 1, d),
         "pos_embed": (1, layout.positions, d),
         "patch_embed.proj.weight": (d, layout.channels, layout.patch, layout.patch),
         "patch_embed.proj.bias": (d,),
-        "norm.weight": (d,),
-        "norm.bias": (d,),
+        f"{norm}.weight": (d,),
+        f"{norm}.bias": (d,),
     }
+    if layout.class_token:
+        found["cls_token"] = (1, 1, d)
     if layout.registers:
         found["reg_token"] = (1, layout.registers, d)
     if layout.distilled:

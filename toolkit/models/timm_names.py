@@ -11,12 +11,11 @@ from toolkit.data.wording import one_line
 from toolkit.models.config import Family
 
 KNOWN = re.compile(
-    r"(cls|dist|reg)_token|pos_embed|patch_embed\.proj\.(weight|bias)|(norm|head|head_dist)\.(weight|bias)|"
+    r"(cls|dist|reg)_token|pos_embed|patch_embed\.proj\.(weight|bias)|(norm|fc_norm|head|head_dist)\.(weight|bias)|"
     r"blocks\.(0|[1-9]\d{0,3})\.((norm[12]|attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)\.(weight|bias)|ls[12]\.gamma)"
 )
 REASONS = (
-    (r"fc_norm\.", "its classifier reads the average of the patch tokens, only the class token is supported"),
-    (r"attn_pool\.", "its classifier pools by attention, only the class token is supported"),
+    (r"attn_pool\.", "its classifier pools by attention; the class token or an average is supported"),
     (r"norm_pre\.", "it normalises tokens before the first layer, as CLIP does, which no supported encoder does"),
     (r"patch_embed\.(norm|backbone)", "its patches are not cut by one convolution alone"),
     (r"pre_logits\.", "it has a further layer before its classifier"),
@@ -66,6 +65,7 @@ def encoder_names(family: Family, depth: int) -> dict[str, tuple[str, ...]]:
     parts: dict[str, tuple[str, ...]] = {
         "patch_embed.proj": ("embeddings.patch_embeddings.projection",),
         "norm": ("layernorm",),
+        "fc_norm": ("layernorm",),
     }
     for n in range(depth):
         ours, theirs = f"{where}.{n}", f"blocks.{n}"

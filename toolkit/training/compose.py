@@ -12,13 +12,15 @@ from jetson.errors import DataError, ModelError
 from jetson.manifest import Preprocessing
 from toolkit.data import DataSet
 from toolkit.models.backbone import SIZES, Backbone, sized_backbone
+from toolkit.models.code import parse_code
 from toolkit.models.config import BackboneConfig, ModelConfig, parse_exits
+from toolkit.models.head import last_linears
 from toolkit.models.multi_exit import MultiExitModel
 from toolkit.models.pretrained import Pretrained, fill_head
 from toolkit.models.recognise import recognise
 from toolkit.models.record import Recipe
 from toolkit.training.seeds import derived
-from toolkit.training.settings import DEPTH, MOST_PATCHES, PATCH_SIZE, TrainSettings
+from toolkit.training.settings import DEPTH, EXAMPLE, MOST_PATCHES, PATCH_SIZE, TrainSettings
 from toolkit.training.standardise import spread, to_standard
 
 STATISTICS_IMAGES = 2000
@@ -57,7 +59,11 @@ def compose(settings: TrainSettings, data: DataSet) -> Plan:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived(settings.seed, "weights"))
         adapted = Backbone(backbone, data.outputs, found.encoder if found else None)
-        exits = parse_exits(settings.exits, adapted.depth)
+        own = found.checkpoint if found else None
+        if own is not None and not settings.exits.strip():
+            exits = own.config.exits
+        else:
+            exits = parse_exits(settings.exits, adapted.depth)
         mean, std, source = _normalisation(data, adapted.channels, found)
         height, width = adapted.image_size
         config = ModelConfig(
@@ -69,28 +75,35 @@ def compose(settings: TrainSettings, data: DataSet) -> Plan:
             exits=exits,
         )
         model = MultiExitModel(config, adapted)
+    kept = [] if own is None else _keep_weights(model, own, data)
     head = _keep_head(model, data, found) if found else None
     recipe = _recipe(settings, data, pretrained=found is not None)
     cut = _limited(data, recipe)
-    notes = [_describe_data(cut, data), _describe_backbone(adapted, backbone, source), *([head] if head else [])]
+    notes = [_describe_data(cut, data), _describe_backbone(adapted, backbone, source), *kept]
+    notes += [head] if head else []
     notes += found.remarks if found else ()
     return Plan(cut, model, recipe, found is None or not _fits(found, data), tuple(notes))
 
 
 def _pretrained(settings: TrainSettings, data: DataSet) -> Pretrained | None:
     if settings.backbone in SIZES:
+        if settings.weights is not None:
+            raise ModelError("--weights is for a model from Python code, --backbone FILE.py:FUNCTION")
         if settings.heads is not None:
             raise ModelError(f"--heads is for a timm state dict; the sizes {', '.join(SIZES)} have their own")
         return None
-    path = Path(settings.backbone).expanduser()
-    if not path.exists():
+    path = settings.backbone
+    if parse_code(path) is None and not Path(path).expanduser().exists():
         raise ModelError(
-            f"--backbone {settings.backbone}: neither a size ({', '.join(SIZES)}) nor a folder or file with a model"
+            f"--backbone {path}: neither a size ({', '.join(SIZES)}) nor a folder or file with a model, nor "
+            "FILE.py:FUNCTION"
         )
     for option, value in (("--patch-size", settings.patch_size), ("--depth", settings.depth)):
         if value is not None:
             raise ModelError(f"{option} is for the sizes {', '.join(SIZES)}; a checkpoint has its own")
-    found = recognise(path, settings.image_size, settings.heads)
+    found = recognise(path, settings.image_size, settings.heads, settings.weights)
+    if found.checkpoint is None and not settings.exits.strip():
+        raise ModelError(f"no early exits given; write them as LAYER:BRANCH, e.g. {EXAMPLE}")
     channels = len(found.mean)
     if data.channels not in (1, channels):
         raise DataError(f"the images have {data.channels} channels, the backbone in {path} takes {channels}")
@@ -127,6 +140,27 @@ def _normalisation(
 
 def _fits(found: Pretrained, data: DataSet) -> bool:
     return bool(found.heads) and found.heads[0].out_features == data.outputs
+
+
+def _keep_weights(model: MultiExitModel, own: MultiExitModel, data: DataSet) -> list[str]:
+    """Give the model the weights of a checkpoint's backbone, and of the exits that both have; says which."""
+    fresh = {id(t) for part in last_linears(model.backbone.head) for t in part.state_dict(keep_vars=True).values()}
+    theirs = own.backbone.state_dict()
+    with torch.no_grad():
+        for name, tensor in model.backbone.state_dict(keep_vars=True).items():
+            if id(tensor) not in fresh:  # the classifier is `_keep_head`'s
+                tensor.copy_(theirs[name])
+    if data.outputs != own.config.outputs:
+        return [f"exits: all new, {data.outputs} outputs (the checkpoint's have {own.config.outputs})"]
+    kept = []
+    for index, exit_ in enumerate(model.config.exits):
+        if exit_ in own.config.exits and exit_.name not in own.config.untrained:
+            model.branches[index].load_state_dict(own.branches[own.config.exits.index(exit_)].state_dict())
+            kept.append(exit_.name)
+            if data.task == "regression":
+                assert data.train.targets is not None
+                to_standard(model.branches[index], *spread(data.train.targets))
+    return [f"exits: {', '.join(kept)} go on from the checkpoint's weights"] if kept else []
 
 
 def _keep_head(model: MultiExitModel, data: DataSet, found: Pretrained) -> str:
@@ -191,10 +225,16 @@ def _describe_data(cut: DataSet, data: DataSet) -> str:
 def _describe_backbone(backbone: Backbone, config: BackboneConfig, normalisation: str) -> str:
     tokens, (height, width) = backbone.tokens, backbone.image_size
     origin = "random weights" if config.pretrained is None else f"pretrained {config.pretrained[:12]}"
-    prefix = f"{tokens.prefix} prefix token" + ("s" if tokens.prefix > 1 else "")
+    prefix = f"{tokens.prefix or 'no'} prefix token" + ("" if tokens.prefix == 1 else "s")
+    first = backbone.shapes[0]
+    if len(set(backbone.shapes)) == 1:
+        layers = f"{backbone.depth} layers of width {tokens.width}, {prefix}"
+        grid = f"in {tokens.grid[0]}x{tokens.grid[1]} patches"
+    else:
+        layers = f"{backbone.depth} layers of width {first.width} to {tokens.width}, {prefix}"
+        grid = f"in a grid of {first.grid[0]}x{first.grid[1]} to {tokens.grid[0]}x{tokens.grid[1]}"
     return (
-        f"backbone: {config.family}, {origin}, {backbone.depth} layers of width {tokens.width}, {prefix}, "
-        f"image {height}x{width}x{backbone.channels} in {tokens.grid[0]}x{tokens.grid[1]} patches, "
+        f"backbone: {config.family}, {origin}, {layers}, image {height}x{width}x{backbone.channels} {grid}, "
         f"normalised by {normalisation}"
     )
 

@@ -176,7 +176,7 @@ def make_optimizer(part: PhaseModel, plan: Plan) -> tuple[torch.optim.Optimizer,
     if plan.pretrained:
         known |= set(model.backbone.stem.parameters()) | set(model.backbone.layers.parameters())
         known |= set() if plan.new_head else set(model.backbone.head.parameters())
-    still = {model.backbone.stem.positions, model.backbone.stem.prefix, model.backbone.stem.registers}
+    still = {getattr(model.backbone.stem, name, None) for name in ("positions", "prefix", "registers")}
     groups, shares = [], []
     trained = [p for p in part.parameters() if p.requires_grad]
     for loaded in (True, False):

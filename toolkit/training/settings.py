@@ -31,11 +31,13 @@ class TrainSettings:
     out: Path
     """Folder of the checkpoint to write."""
     exits: str
-    """`LAYER:BRANCH[:OPTION=NUMBER...]`, comma separated."""
+    """`LAYER:BRANCH[:OPTION=NUMBER...]`, comma separated; empty for those of a checkpoint of ours."""
     backbone: str = "tiny"
-    """A size name, a `transformers` checkpoint directory, or a timm state dict."""
+    """A size name, or a model as `offramp import` takes it, or a checkpoint of ours."""
     heads: int | None = None
     """Attention heads of a timm state dict, which does not say."""
+    weights: Path | None = None
+    """Handed to the function of a model from Python code."""
     strategy: Strategy | None = None
     """`end-to-end`; `classifier-wise` for a pretrained backbone."""
     epochs: int = EPOCHS
@@ -64,7 +66,7 @@ class TrainSettings:
         Raises:
             BadInput: naming the option.
         """
-        if not self.exits.strip():
+        if not self.exits.strip() and not Path(self.backbone).expanduser().is_dir():  # which may have exits of its own
             raise ModelError(f"no early exits given; write them as LAYER:BRANCH, e.g. {EXAMPLE}")
         least = {"epochs": 1, "batch_size": 2, "depth": 1, "patch_size": 1, "limit": 2, "seed": 0, "heads": 1}
         for name, bound in least.items():

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.models.backbone import Head
+from toolkit.models.head import last_linears
 from toolkit.models.multi_exit import MultiExitModel
 
 
@@ -36,10 +36,3 @@ def all_to_raw(model: MultiExitModel, mean: Tensor, std: Tensor) -> None:
     """Rescale every exit of a trained model to raw outputs."""
     for index in range(len(model.exits)):
         to_raw(model.branch(index), mean, std)
-
-
-def last_linears(module: nn.Module) -> list[nn.Linear]:
-    """The linear layers that make a branch's or head's outputs; a head that averages two has two."""
-    if isinstance(module, Head):
-        return [part for part in (module.classifier, module.distillation) if part is not None]
-    return [part for part in module.modules() if isinstance(part, nn.Linear)][-1:]

@@ -12,7 +12,7 @@ from jetson.errors import BadInput, ModelError
 from jetson.files import storage
 from jetson.manifest import Preprocessing
 from toolkit.models.backbone import Backbone
-from toolkit.models.config import ModelConfig, parse_exits
+from toolkit.models.config import HEAD, ModelConfig, parse_exits
 from toolkit.models.multi_exit import MultiExitModel
 from toolkit.models.pretrained import Pretrained, fill_head
 from toolkit.training.seeds import derived
@@ -47,6 +47,8 @@ def untrained(
     Raises:
         ModelError: an exit does not fit, or outputs and classes do not fit the classifier or are needed and not given.
     """
+    if found.checkpoint is not None:
+        raise ModelError("a checkpoint of Offramp already; give it to offramp build, or to offramp train --backbone")
     count = _outputs(found, outputs, classes)
     names, source = _names(found, count, classes)
     # The same seed gives the same weights, whatever random numbers the caller has used.
@@ -62,7 +64,8 @@ def untrained(
                 height=height, width=width, channels=backbone.channels, mean=found.mean, std=found.std
             ),
             backbone=found.config,
-            exits=parse_exits(exits, backbone.depth),
+            exits=(early := parse_exits(exits, backbone.depth)),
+            untrained=(*(e.name for e in early), *(() if found.heads else (f"{backbone.depth}:{HEAD}",))),
         )
         model = MultiExitModel(config, backbone)
     if found.heads:

@@ -73,7 +73,7 @@ def test_it_tells_what_it_recognised(theirs, capsys):
         "2:cnn-add │ cnn-add │ random",
         "3:head │ head │ the model's",
         "offramp build checkpoint --data DATA --out BUNDLE",
-        "offramp train --backbone vit.safetensors --exits 1:mlp,2:cnn-add --data DATA --out TRAINED --heads 4",
+        "offramp train --backbone checkpoint --data DATA --out TRAINED",
     ):
         assert words in text
     assert err == "checkpoint, its branches untrained -> checkpoint\n"
@@ -95,7 +95,8 @@ def test_json_says_the_same(here, capsys):
     assert [e["trained"] for e in facts["exits"]] == [False, False, False]
     assert facts["parameters"] == sum(p.numel() for p in checkpoint.model.parameters())
     assert facts["normalisation"]["mean"] == list(checkpoint.model.config.preprocessing.mean)
-    assert "--image-size 20x24" in facts["next"][2]["command"]
+    assert facts["next"][2]["command"] == "offramp train --backbone checkpoint --data DATA --out TRAINED"
+    assert checkpoint.model.config.untrained == ("1:mlp", "2:cnn-add", "3:head")
 
 
 def test_names_and_normalisation_of_a_transformers_checkpoint_are_kept(here, capsys):
@@ -225,6 +226,111 @@ def test_train_takes_the_same_models(theirs, here, monkeypatch, capsys):
     ):
         assert main([*words[:-1], "other", *more]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_training_goes_on_from_what_was_imported(theirs, here, monkeypatch, capsys):
+    from tests.toolkit.training.small import squares
+
+    monkeypatch.setattr("toolkit.training.run.load", lambda _spec: squares(channels=3))
+    imported(capsys)
+    words = ["train", "--backbone", "checkpoint", "--data", "digits", "--epochs", "1", "--out"]
+    assert main([*words, "trained"]) == 0
+    err = capsys.readouterr().err
+    assert "normalised by the checkpoint" in err and "head: new, 3 outputs (the checkpoint's has 5)" in err
+    start, trained = (load_checkpoint(Path(name)).model for name in ("checkpoint", "trained"))
+    assert trained.config.exits == start.config.exits and trained.config.untrained == ()
+    weights = [m.backbone.layers[1].layer.mlp.fc1.weight for m in (start, trained)]
+    torch.testing.assert_close(weights[0], weights[1])
+    # From a trained one: the exits that both have go on from its weights, the head stays.
+    assert main(["train", "--backbone", "trained", *words[3:], "more", "--exits", "1:mlp,2:vit", "--lr", "1e-9"]) == 0
+    err = capsys.readouterr().err
+    assert "exits: 1:mlp go on from the checkpoint's weights" in err and "head: the checkpoint's own, kept" in err
+    more = load_checkpoint(Path("more")).model
+    assert [e.name for e in more.exits] == ["1:mlp", "2:vit", "3:head"]
+    for ours, before in zip(more.branch(0).parameters(), trained.branch(0).parameters(), strict=True):
+        torch.testing.assert_close(ours, before, atol=1e-6, rtol=0)
+    for changes, said in (
+        (["--image-size", "32"], "a checkpoint for 16x16 images"),
+        (["--heads", "4"], "--heads is for a timm state dict"),
+        (["--backbone", "vit.safetensors", "--heads", "4"], "no early exits given"),
+        (["--code", "mine.py"], "this checkpoint's backbone is no Python code"),
+    ):
+        assert main([*words, "other", *changes]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_preprocessor_config_is_read_as_it_is_meant(here, capsys):
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    config = transformers.ViTConfig(
+        hidden_size=32, num_attention_heads=4, num_hidden_layers=2, intermediate_size=64, image_size=8, patch_size=4
+    )
+    transformers.ViTForImageClassification(config).save_pretrained("vit")
+    for settings, mean, std in (
+        ({"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}, [0.1, 0.2, 0.3], [1, 2, 3]),
+        ({"do_normalize": False}, [0, 0, 0], [1, 1, 1]),
+        ({"rescale_factor": 2 / 255, "image_mean": [1] * 3, "image_std": [1] * 3}, [0.5] * 3, [0.5] * 3),
+        ({"do_rescale": False, "image_mean": [51] * 3, "image_std": [51] * 3}, [0.2] * 3, [0.2] * 3),
+    ):
+        Path("vit/preprocessor_config.json").write_text(json.dumps(settings | {"size": {"height": 16, "width": 20}}))
+        assert main(["import", "vit", *EXITS, "--out", "checkpoint", "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["normalisation"]["mean"] == pytest.approx(mean)
+        assert facts["normalisation"]["std"] == pytest.approx(std)
+        assert "--image 16x20 runs the model at that size" in facts["remarks"][0]
+    Path("vit/preprocessor_config.json").write_text('{"image_mean": [0, 0, 0], "image_std": [0, 1, 1]}')
+    assert main(["import", "vit", *EXITS, "--out", "other"]) == 2
+    assert "normalise no image" in capsys.readouterr().err
+
+
+def swin(here):
+    """A Swin with stages of one block, whose grid no window divides."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    config = transformers.SwinConfig(
+        image_size=22, patch_size=2, embed_dim=8, depths=[2, 1], num_heads=[1, 2], window_size=4, num_labels=10
+    )
+    transformers.SwinForImageClassification(config).save_pretrained("model")
+    return "model", "2:vit"
+
+
+def from_guide(here):
+    """The CNN that the guide shows."""
+    guide = (Path(__file__).parents[3] / "docs/guide/import.md").read_text()
+    (here / "small_cnn.py").write_text(guide.partition("```python\n")[2].partition("```")[0])
+    return "small_cnn.py:small_cnn", "1:mlp"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_exports", "no_preflight")
+@pytest.mark.parametrize("source", [swin, from_guide])
+def test_stages_and_maps_build_profile_and_run(source, here, digits_file, capsys):
+    import onnxruntime
+
+    model, exits = source(here)
+    assert main(["import", model, "--exits", exits, "--out", "checkpoint"]) == 0
+    build = ["build", "checkpoint", "--data", digits_file, "--out", "bundle", "--precision", "fp16,int8"]
+    assert main([*build, "--parity-frames", "2", "--quality-frames", "40"]) == 0
+    assert "untrained, with random weights; what they answer is a guess" in capsys.readouterr().err
+    bundle = Bundle.open("bundle")
+    assert all(unit.dynamic_batch for unit in bundle.manifest.units)
+    assert {unit.output.shape for unit in bundle.manifest.segments} != {bundle.manifest.segments[0].output.shape}
+    checkpoint = load_checkpoint(Path("checkpoint")).model
+    inputs = np.random.default_rng(0).normal(size=(3, *bundle.manifest.units[0].input.shape[1:])).astype(np.float32)
+    options = onnxruntime.SessionOptions()
+    options.use_per_session_threads = False
+    with torch.no_grad():
+        expected = checkpoint.segments()[0](torch.from_numpy(inputs)).numpy()
+    session = onnxruntime.InferenceSession(str(bundle.file(bundle.manifest.units[0])), options)
+    np.testing.assert_allclose(session.run(None, {"pixels": inputs})[0], expected, atol=1e-4)
+    assert main(["profile", "bundle", "--out", "profile.json", "--rounds", "3", "--warm-up", "1"]) == 0
+    np.savez("frames.npz", images=np.random.default_rng(0).integers(0, 256, (3, 30, 40, 3), dtype=np.uint8))
+    run = ["run", "bundle", "--profile", "profile.json", "--data", "frames.npz", "--budget-ms", "1000", "--json"]
+    capsys.readouterr()
+    assert main(run) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["frames"] == 3
 
 
 @pytest.mark.slow

@@ -142,7 +142,7 @@ DAMAGE: list[tuple[Callable[[Path], Any], str]] = [
     (lambda f: (f / "config.json").write_text('{"model_type": "vit"}'), "offramp train --backbone"),
     (lambda f: change_json(f / "config.json", lambda c: c.update(surprise=1)), "unknown field `surprise`"),
     (lambda f: change_json(f / "config.json", lambda c: c["exits"][0].update(odd=1)), "unknown field `odd`"),
-    (lambda f: change_json(f / "config.json", lambda c: c.update(version=2)), "version 2 is newer than this Offramp"),
+    (lambda f: change_json(f / "config.json", lambda c: c.update(version=3)), "version 3 is newer than this Offramp"),
     (lambda f: change_json(f / "config.json", lambda c: c.update(version="1")), "version '1' is not one"),
     (lambda f: change_json(f / "config.json", lambda c: c.pop("exits")), "missing required field `exits`"),
     (lambda f: change_json(f / "config.json", lambda c: c["exits"][0].update(layer=9)), "layer 9 is out of range"),

@@ -40,6 +40,11 @@ def prefixed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"module._orig_mod.{name}": tensor for name, tensor in weights.items()}
 
 
+def averaged(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """timm's `global_pool="avg"`: the last norm is behind the average of the patch tokens."""
+    return {name.replace("norm.", "fc_norm.") if name.startswith("norm.") else name: t for name, t in weights.items()}
+
+
 # model, classifiers, settings, change, family, prefix tokens
 MODELS: list[tuple[str, int, dict[str, Any], Change, str, int]] = [
     ("ViT", 1, {}, as_it_is, "vit", 1),
@@ -93,6 +98,44 @@ def test_tokens_and_logits_are_those_of_transformers(
     shape = Backbone(found.config, OUTPUTS, found.encoder).tokens
     assert (shape.prefix, shape.grid, shape.heads) == (prefix, (image // patch, image // patch), HEADS)
     alike(found, theirs, (image, image))
+
+
+def test_an_average_may_be_read_instead_of_the_class_token(tmp_path: Path) -> None:
+    theirs = vit()
+    pixels = torch.randn(3, 3, 16, 16)
+    with torch.no_grad():
+        tokens = theirs.encoder(pixels, output_hidden_states=True).hidden_states[-1]
+        norm, classifier = theirs.encoder.layernorm, theirs.classifiers[0]
+        expected = classifier(norm(tokens[:, 1:].mean(dim=1)))
+        beside = classifier(norm(tokens)[:, 1:].mean(dim=1))
+    found = load_timm(save(tmp_path / "a" / "model.pth", averaged(theirs.weights)), heads=HEADS)
+    assert found.config.pooling == "mean-first"
+    torch.testing.assert_close(answers(found, pixels)[1], expected, atol=1e-5, rtol=0)
+    file = save(tmp_path / "b" / "model.pth", theirs.weights)
+    (tmp_path / "b" / "config.json").write_text('{"architecture": "vit_x", "global_pool": "avg"}')
+    found = load_timm(file, heads=HEADS)
+    assert found.config.pooling == "mean"
+    torch.testing.assert_close(answers(found, pixels)[1], beside, atol=1e-5, rtol=0)
+
+
+def test_a_model_without_class_token_has_patches_alone(tmp_path: Path) -> None:
+    theirs = vit()
+    weights = without_class_position(theirs.weights)
+    del weights["cls_token"]
+    found = load_timm(save(tmp_path / "model.pth", averaged(weights)), (24, 20), HEADS)
+    backbone = Backbone(found.config, OUTPUTS, found.encoder).eval()
+    assert (backbone.tokens.prefix, backbone.tokens.grid) == (0, (6, 5))
+    # The layers are those of the model with a class token; of its tokens only the patches go through.
+    embeddings = theirs.encoder.embeddings
+    pixels = torch.randn(2, 3, 24, 20)
+    with torch.no_grad():
+        tokens = embeddings(pixels, interpolate_pos_encoding=True)[:, 1:]
+        torch.testing.assert_close(backbone.stem(pixels), tokens, atol=1e-5, rtol=0)
+        for layer in theirs.encoder.layers:
+            out = layer(tokens)
+            tokens = out[0] if isinstance(out, tuple) else out
+        expected = theirs.classifiers[0](theirs.encoder.layernorm(tokens.mean(dim=1)))
+    torch.testing.assert_close(answers(found, pixels)[1], expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("wrapper", [None, "model", "state_dict", "model_ema"])
@@ -188,7 +231,6 @@ REFUSED = [
     ("blocks.0.attn.q_bias", "BEiT"),
     ("blocks.0.gamma_1", "BEiT"),
     ("blocks.0.1.norm1.weight", "in chunks"),
-    ("fc_norm.weight", "average of the patch tokens"),
     ("norm_pre.weight", "before the first layer"),
     ("attn_pool.q.weight", "pools by attention"),
     ("pre_logits.fc.weight", "further layer"),
@@ -213,7 +255,8 @@ def refused(folder: Path, weights: dict[str, Any], words: str, **options: Any) -
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cls_token": None}, "no cls_token in it; without a class token"),
+        ({"cls_token": None, "reg_token": (1, 4, 32)}, "reg_token without cls_token"),
+        ({"fc_norm.weight": (32,), "fc_norm.bias": (32,)}, "norm.weight does not go with the other weights"),
         ({"patch_embed.proj.bias": None}, "no patch_embed.proj.bias in it"),
         ({"patch_embed.proj.weight": (32, 3, 4, 2)}, "patches of 4x2; only square ones"),
         ({"patch_embed.proj.weight": (32, 48)}, "is no shape of a ViT's"),
@@ -267,7 +310,7 @@ def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -
         ('{"pretrained_cfg": {"mean": "x"}}', "mean is x, not a list of numbers"),
         ('{"pretrained_cfg": {"input_size": [3, 0, 16]}}', "not channels, height and width"),
         ('{"architecture": "vit_x", "model_args": {"num_heads": "4"}}', "not a number of heads"),
-        ('{"architecture": "vit_x", "global_pool": "avg"}', "reads 'avg'"),
+        ('{"architecture": "vit_x", "global_pool": "map"}', "reads 'map'"),
     ],
 )
 def test_a_config_json_that_makes_no_sense_is_refused(settings: str, words: str, tmp_path: Path) -> None:

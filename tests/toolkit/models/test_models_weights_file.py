@@ -127,7 +127,8 @@ def test_other_folders_are_told_apart(
     tmp_path: Path, model: MultiExitModel, checkpoint_of: Callable[..., tuple[Path, Any]]
 ) -> None:
     save_checkpoint(tmp_path / "ours", model)
-    refused(tmp_path / "ours", "a checkpoint of Offramp already")
+    ours = recognise(tmp_path / "ours")
+    assert ours.checkpoint is not None and ours.checkpoint.config == model.config
     refused(tmp_path, "no config.json in it")
     folder, theirs = checkpoint_of("ViTForImageClassification", "ViTConfig", image_size=8, patch_size=4)
     assert recognise(folder).heads[0].out_features == 5

@@ -92,7 +92,7 @@ def test_the_help_states_every_default(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["train", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert f"[default: {settings.EPOCHS}]" in text and f"[default: {settings.LEARNING_RATE}]" in text
-    plain = {"data", "out", "exits", "restart", "as_json"}
+    plain = {"data", "out", "exits", "restart", "as_json", "weights", "code"}
     for option in command.params:
         if option.expose_value and option.name not in plain:
             assert getattr(option, "show_default", None) or "[default: " in (getattr(option, "help", "") or "")
