@@ -127,7 +127,7 @@ def key_figures(run: Run) -> list[Fact]:
         facts.append(
             Fact("Median time of an answer", text, f"{'one exit' if same else 'first exit → last exit'}{ratio}")
         )
-    if run.logs:
+    if run.logs and run.logs[0].log.frames:
         log = run.logs[0].log
         summary = log.summary or {}
         note = f"of {len(log.frames):,} frames" + (f", run {run.logs[0].label}" if len(run.logs) > 1 else "")

@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ET
 from toolkit.report import svg
 from toolkit.report.axes import Axis, level_axis
 from toolkit.report.charts import Chart, Size, bar, canvas, chart, group, mark, reach
-from toolkit.report.formats import NA, NOT_MEASURED, decimals_for, fixed, milliseconds, significant
+from toolkit.report.formats import NA, NOT_MEASURED, decimals_for, fixed, milliseconds, moment, significant
 from toolkit.report.gather import Run
-from toolkit.report.naming import engine_name, precision_name
+from toolkit.report.naming import device_name, engine_name, precision_name
 from toolkit.report.palette import Style, style_of
 from toolkit.report.readings import conditions, energy_mj, from_to, power, reading_name
 from toolkit.report.svg import px
@@ -29,30 +29,26 @@ def profile_styles(run: Run) -> list[Style]:
 
 
 def conditions_table(run: Run) -> Table:
-    """A row per profile: what it was measured on, and how the device stood."""
-    keys = [key for key, _ in conditions(run.profile.start)]
+    """A column per profile: what it was measured on, and how the device stood."""
+    profiles = [m.profile for m in run.profiles]
+    keys = [key for key, _ in conditions(profiles[0].start)]
+    rows: list[tuple[str, list[str]]] = [
+        ("Device", [device_name(p) for p in profiles]),
+        ("Power mode", [p.device.power_mode or NOT_MEASURED for p in profiles]),
+        ("Engine", [engine_name(p) for p in profiles]),
+        ("Precision", [precision_name(p) for p in profiles]),
+        *((f"{reading_name(key)}, start → end", [from_to(p, key) for p in profiles]) for key in keys),
+        ("Board power", [power(p) for p in profiles]),
+        ("Measured", [moment(p.created) for p in profiles]),
+        ("Rounds", [f"{p.exits[0].end_to_end_ms.n:,}" for p in profiles]),
+    ]
+    styles = profile_styles(run) if len(profiles) > 1 else [None]
     header = (
-        Cell("Profile", numeric=False),
-        Cell("Power mode", numeric=False),
-        Cell("Engine", numeric=False),
-        Cell("Precision", numeric=False),
-        *(Cell(reading_name(key), "start → end", numeric=False) for key in keys),
-        Cell("Board power", numeric=False),
-        Cell("Rounds", numeric=True),
+        Cell("", numeric=False),
+        *(Cell(m.label, style=s, numeric=False) for m, s in zip(run.profiles, styles, strict=True)),
     )
-    rows = tuple(
-        (
-            Cell(m.label, numeric=False, style=style),
-            Cell(m.profile.device.power_mode or NOT_MEASURED, numeric=False),
-            Cell(engine_name(m.profile), numeric=False),
-            Cell(precision_name(m.profile), numeric=False),
-            *(Cell(from_to(m.profile, key), numeric=False) for key in keys),
-            Cell(power(m.profile), numeric=False),
-            Cell(f"{m.profile.exits[0].end_to_end_ms.n:,}"),
-        )
-        for m, style in zip(run.profiles, profile_styles(run), strict=True)
-    )
-    return Table("", header, rows)
+    cells = tuple((Cell(name, numeric=False), *(Cell(t, numeric=False) for t in texts)) for name, texts in rows)
+    return Table("", header, cells)
 
 
 def exits_by_profile(run: Run) -> Table:
