@@ -11,7 +11,7 @@ from toolkit.report.formats import NA, NOT_MEASURED, decimals_for, fixed, millis
 from toolkit.report.gather import Run
 from toolkit.report.naming import device_name, engine_name, precision_name
 from toolkit.report.palette import Style, style_of
-from toolkit.report.readings import conditions, energy_mj, from_to, power, reading_name
+from toolkit.report.readings import circumstances, conditions, energy_mj, from_to, power, reading_name
 from toolkit.report.svg import px
 from toolkit.report.tables import Cell, Table
 
@@ -88,10 +88,31 @@ def exits_by_profile(run: Run) -> Table:
     caption = "Time of an answer when inference goes straight to the exit; below the median the 95% quantile"
     caption += ", and how many times as long as in the first profile." if len(run.profiles) > 1 else "."
     if known:
-        caption += " Energy of an answer: the board's mean power while units run, times the exit's mean time."
+        caption += (
+            " Energy of an answer: what the board's sensors told of the units on the way, or else its mean power while "
+            "units run times the exit's mean time."
+        )
     else:
         caption += " Energy: not measured, since no profile knows the power that the board draws."
     return Table(caption, header, tuple(rows))
+
+
+def circumstances_table(run: Run) -> Table | None:
+    """Every exit when the device is not warm and idle; None where that was not measured."""
+    rows = []
+    for m in run.profiles:
+        warm = {e.name: e.end_to_end_ms.median for e in m.profile.exits}
+        named = [("warm", "as everywhere on this page", warm), *circumstances(m.profile)]
+        if len(named) > 1:
+            label = f"{m.label}: " if len(run.profiles) > 1 else ""
+            rows += [
+                (Cell(label + name, what, numeric=False), *(Cell(milliseconds(found.get(n))) for n in run.names))
+                for name, what, found in named
+            ]
+    if not rows:
+        return None
+    header = (Cell("Circumstances", numeric=False), *(Cell(n, "median", style=run.styles[n]) for n in run.names))
+    return Table("", header, tuple(rows))
 
 
 def profiles_chart(run: Run) -> Chart:
