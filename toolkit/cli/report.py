@@ -45,15 +45,18 @@ def command(
     modes or precisions, stand beside one another.
     """
     from toolkit.report.gather import Parts, gather
-    from toolkit.report.page import write_page
+    from toolkit.report.page import check_page, write_page
 
     found = gather(run, Parts(bundle, profiles, frames))
+    page_wanted = not as_json or out is not None or open_
+    if page_wanted:
+        check_page(found, out)
     compared = _compare(found) if comparison else None
     if as_json:
         from toolkit.report.data import report_data
 
         print_json(report_data(found, compared))
-    if as_json and out is None and not open_:
+    if not page_wanted:
         return
     page = write_page(found, out, compared)
     say(f"report -> {page}")

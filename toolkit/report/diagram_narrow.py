@@ -13,8 +13,8 @@ from toolkit.report.svg import px
 
 WIDTH = 360.0
 SEGMENT_X, SEGMENT_WIDTH, SEGMENT_HEIGHT = 2.0, 132.0, 64.0
-EXIT_X, EXIT_WIDTH, EXIT_HEIGHT = 162.0, 196.0, 58.0
-TOP, GAP, STEP = 34.0, 14.0, 66.0
+EXIT_X, EXIT_WIDTH, EXIT_HEIGHT = 162.0, 196.0, 64.0
+TOP, GAP, STEP = 34.0, 14.0, 72.0
 
 
 def narrow_diagram(run: Run) -> str:

@@ -23,7 +23,7 @@ from toolkit.report.gather import Measured, Run
 from toolkit.report.naming import device_name, engine_name, precision_name
 from toolkit.report.readings import conditions, from_to, power, reading_name
 
-SUMMARY_SHOWN = ("frames", "acc_at_d", "miss_rate", "infeasible_share", "late", "mean_compute_ms", "exits")
+SUMMARY_SHOWN = ("frames", "acc_at_d", "miss_rate", "infeasible_share", "late", "mean_compute_ms", "exits", "dropped")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def key_figures(run: Run) -> list[Fact]:
         facts.append(
             Fact("Median time of an answer", text, f"{'one exit' if same else 'first exit → last exit'}{ratio}")
         )
-    if run.logs:
+    if run.logs and run.logs[0].log.frames:
         log = run.logs[0].log
         summary = log.summary or {}
         note = f"of {len(log.frames):,} frames" + (f", run {run.logs[0].label}" if len(run.logs) > 1 else "")
@@ -148,6 +148,8 @@ def frame_figures(run: Run, log: FrameLog) -> list[Fact]:
         facts.append(Fact("Right and in time", share(summary.get("acc_at_d")), "acc@D, of all frames"))
     else:
         facts.append(Fact("Mean error", significant(summary.get("mean_absolute_error")), "absolute, of the answers"))
+    if summary.get("dropped"):
+        facts.append(Fact("Dropped", f"{summary['dropped']:,}", "frames that came meanwhile, not answered"))
     return [
         *facts,
         Fact("Miss rate", share(summary.get("miss_rate")), "late, of the budgets the quickest exit can meet"),

@@ -22,7 +22,7 @@ FANS = ((0.01, 0.99, 3.0, 0.6), (0.05, 0.95, 8.0, 0.75), (0.25, 0.75, 15.0, 1.0)
 """Lower level, upper level, thickness in pixels, opacity."""
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 ROW, TOP, FOOT = 27.0, 8.0, 48.0
-LETTERS = 12.0
+LETTERS = 12.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _draw(rows: list[Row], size: Size, told: str) -> ET.Element:
     medians = [r.host.median for r in rows]
     logarithmic = low > 0 and max(medians) > LOG_FROM * min(medians)
     most = 130.0 if size.small else 200.0
-    left = min(most, max(text_width(r.name, LETTERS) for r in rows) * 0.9 + 12)
+    left = min(most, max(text_width(r.name, LETTERS) for r in rows) + 12)
     foot = TOP + ROW * len(rows)
     root = canvas(size, foot + FOOT, told)
     x = Axis(0.9 * low if logarithmic else 0.0, 1.02 * high, left, size.right - 74, logarithmic)
@@ -86,9 +86,9 @@ def _rows(run: Run, profile: LatencyProfile) -> Iterator[Row]:
 
 
 def _cut(text: str, room: float) -> str:
-    if text_width(text, LETTERS) * 0.9 <= room:
+    if text_width(text, LETTERS) <= room:
         return text
-    return text[: max(1, int(room / (0.9 * text_width("x", LETTERS))) - 1)] + "…"
+    return text[: max(1, int(room / text_width("x", LETTERS)) - 1)] + "…"
 
 
 def _spread(row: Row) -> str:

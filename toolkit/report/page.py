@@ -85,10 +85,21 @@ def write_report(
 
 def write_page(run: Run, out: Path | None = None, compared: Comparison | None = None) -> Path:
     """As `write_report`, of what has been gathered and compared."""
+    path = check_page(run, out)
+    write_file(path, render(run, compared))
+    return path
+
+
+def check_page(run: Run, out: Path | None = None) -> Path:
+    """Where the page goes, found to be possible before any work.
+
+    Raises:
+        MissingExtra: jinja2 is not installed.
+        StorageError: nothing can be written there.
+    """
     path = run.path / "report.html" if out is None else out
     _environment()
     check_writable(path)
-    write_file(path, render(run, compared))
     return path
 
 
@@ -128,7 +139,7 @@ def render(run: Run, compared: Comparison | None = None) -> str:
         ("provenance", "Provenance", True),
         ("words", "Words", True),
     ]
-    return environment.get_template("report.html.j2").render(
+    page: str = environment.get_template("report.html.j2").render(
         run=run,
         manifest=run.bundle,
         styles=run.styles,
@@ -164,6 +175,8 @@ def render(run: Run, compared: Comparison | None = None) -> str:
         driver=Markup(driver),
         policy=_policy(theme, driver),
     )
+    # The name of a file need not be text.
+    return page.encode("utf-8", "replace").decode()
 
 
 def _confident(run: Run) -> bool:

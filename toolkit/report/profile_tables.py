@@ -7,11 +7,11 @@ import xml.etree.ElementTree as ET
 from toolkit.report import svg
 from toolkit.report.axes import Axis, level_axis
 from toolkit.report.charts import Chart, Size, bar, canvas, chart, group, mark, reach
-from toolkit.report.formats import NA, NOT_MEASURED, decimals_for, fixed, milliseconds, significant
+from toolkit.report.formats import NA, NOT_MEASURED, decimals_for, fixed, milliseconds, moment, significant
 from toolkit.report.gather import Run
-from toolkit.report.naming import engine_name, precision_name
+from toolkit.report.naming import device_name, engine_name, precision_name
 from toolkit.report.palette import Style, style_of
-from toolkit.report.readings import conditions, energy_mj, from_to, power, reading_name
+from toolkit.report.readings import circumstances, conditions, energy_mj, from_to, power, reading_name
 from toolkit.report.svg import px
 from toolkit.report.tables import Cell, Table
 
@@ -29,30 +29,26 @@ def profile_styles(run: Run) -> list[Style]:
 
 
 def conditions_table(run: Run) -> Table:
-    """A row per profile: what it was measured on, and how the device stood."""
-    keys = [key for key, _ in conditions(run.profile.start)]
+    """A column per profile: what it was measured on, and how the device stood."""
+    profiles = [m.profile for m in run.profiles]
+    keys = [key for key, _ in conditions(profiles[0].start)]
+    rows: list[tuple[str, list[str]]] = [
+        ("Device", [device_name(p) for p in profiles]),
+        ("Power mode", [p.device.power_mode or NOT_MEASURED for p in profiles]),
+        ("Engine", [engine_name(p) for p in profiles]),
+        ("Precision", [precision_name(p) for p in profiles]),
+        *((f"{reading_name(key)}, start → end", [from_to(p, key) for p in profiles]) for key in keys),
+        ("Board power", [power(p) for p in profiles]),
+        ("Measured", [moment(p.created) for p in profiles]),
+        ("Rounds", [f"{p.exits[0].end_to_end_ms.n:,}" for p in profiles]),
+    ]
+    styles = profile_styles(run) if len(profiles) > 1 else [None]
     header = (
-        Cell("Profile", numeric=False),
-        Cell("Power mode", numeric=False),
-        Cell("Engine", numeric=False),
-        Cell("Precision", numeric=False),
-        *(Cell(reading_name(key), "start → end", numeric=False) for key in keys),
-        Cell("Board power", numeric=False),
-        Cell("Rounds", numeric=True),
+        Cell("", numeric=False),
+        *(Cell(m.label, style=s, numeric=False) for m, s in zip(run.profiles, styles, strict=True)),
     )
-    rows = tuple(
-        (
-            Cell(m.label, numeric=False, style=style),
-            Cell(m.profile.device.power_mode or NOT_MEASURED, numeric=False),
-            Cell(engine_name(m.profile), numeric=False),
-            Cell(precision_name(m.profile), numeric=False),
-            *(Cell(from_to(m.profile, key), numeric=False) for key in keys),
-            Cell(power(m.profile), numeric=False),
-            Cell(f"{m.profile.exits[0].end_to_end_ms.n:,}"),
-        )
-        for m, style in zip(run.profiles, profile_styles(run), strict=True)
-    )
-    return Table("", header, rows)
+    cells = tuple((Cell(name, numeric=False), *(Cell(t, numeric=False) for t in texts)) for name, texts in rows)
+    return Table("", header, cells)
 
 
 def exits_by_profile(run: Run) -> Table:
@@ -92,10 +88,31 @@ def exits_by_profile(run: Run) -> Table:
     caption = "Time of an answer when inference goes straight to the exit; below the median the 95% quantile"
     caption += ", and how many times as long as in the first profile." if len(run.profiles) > 1 else "."
     if known:
-        caption += " Energy of an answer: the board's mean power while units run, times the exit's mean time."
+        caption += (
+            " Energy of an answer: what the board's sensors told of the units on the way, or else its mean power while "
+            "units run times the exit's mean time."
+        )
     else:
         caption += " Energy: not measured, since no profile knows the power that the board draws."
     return Table(caption, header, tuple(rows))
+
+
+def circumstances_table(run: Run) -> Table | None:
+    """Every exit when the device is not warm and idle; None where that was not measured."""
+    rows = []
+    for m in run.profiles:
+        warm = {e.name: e.end_to_end_ms.median for e in m.profile.exits}
+        named = [("warm", "as everywhere on this page", warm), *circumstances(m.profile)]
+        if len(named) > 1:
+            label = f"{m.label}: " if len(run.profiles) > 1 else ""
+            rows += [
+                (Cell(label + name, what, numeric=False), *(Cell(milliseconds(found.get(n))) for n in run.names))
+                for name, what, found in named
+            ]
+    if not rows:
+        return None
+    header = (Cell("Circumstances", numeric=False), *(Cell(n, "median", style=run.styles[n]) for n in run.names))
+    return Table("", header, tuple(rows))
 
 
 def profiles_chart(run: Run) -> Chart:

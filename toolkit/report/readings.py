@@ -5,6 +5,7 @@ Formats grow: a reading that this page has no words for is shown under the name 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -65,6 +66,21 @@ def energy_mj(profile: LatencyProfile, name: str) -> float | None:
     if is_number(own):
         return float(own)
     return None if profile.power_w is None else profile.power_w * found.end_to_end_ms.mean
+
+
+CIRCUMSTANCES = {
+    "cold": "the first inference after loading",
+    "idle": "after a pause",
+    "loaded": "beside other processes",
+}
+
+
+def circumstances(profile: LatencyProfile) -> list[tuple[str, str, dict[str, float]]]:
+    """Latency that is not the warm one: name, what it is, and the median by exit; none where none was measured."""
+    found: Sequence[Any] = getattr(profile, "circumstances", ())
+    return [
+        (c.name, CIRCUMSTANCES.get(c.name, ""), {e.name: float(e.end_to_end_ms.median) for e in c.exits}) for c in found
+    ]
 
 
 def _stem(key: str) -> str:

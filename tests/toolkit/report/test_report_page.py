@@ -11,13 +11,13 @@ from tests.toolkit.report.comparisons import made_up
 from tests.toolkit.report.pages import Page, page_of
 from tests.toolkit.report.records import powered
 from toolkit.cli import main
-from toolkit.report import write_report
+from toolkit.report import profile_tables, readings, write_report
 from toolkit.report.data import report_data
 from toolkit.report.formats import significant
 from toolkit.report.frame_charts import MOST, shown_frames
 from toolkit.report.gather import Parts, gather
 from toolkit.report.page import HERE, charts, embedded_json
-from toolkit.report.profile_tables import exits_by_profile
+from toolkit.report.profile_tables import circumstances_table, exits_by_profile
 from toolkit.report.run_tables import runs_table, used_table
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -260,6 +260,20 @@ def test_profiles_stand_beside_one_another(make_run):
     assert "2.0×" in table.rows[0][2].note
     assert "41.5 °C → not measured" in page.plain and "9.50 W" in page.plain
     assert "Energy: not measured" in page_of(make_run(frames=None)).plain
+
+
+def test_what_the_device_tells_more_is_shown(make_run, monkeypatch):
+    """Formats grow; a field that is not in this version's profile stands for one."""
+    run = gather(make_run(frames=None, history=False))
+    assert circumstances_table(run) is None
+    exit_ = run.profile.exits[0]
+    told = [("cold", "the first inference after loading", {exit_.name: 3.5})]
+    monkeypatch.setattr(profile_tables, "circumstances", lambda _profile: told)
+    rows = circumstances_table(run).rows
+    assert [[c.text for c in row[:3]] for row in rows][1] == ["cold", "3.50 ms", "n/a"]
+    assert readings.reading_name("gpu_mhz") == "GPU clock"
+    assert readings.reading_name("fan_percent") == "Fan" and readings.reading("fan_percent", 40) == "40%"
+    assert readings.reading("power_w", None) == "not measured"
 
 
 def test_runs_stand_beside_one_another(make_run):
