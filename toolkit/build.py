@@ -17,6 +17,7 @@ from jetson.bundle import Bundle
 from jetson.errors import BadInput, DataError, EngineError, MissingExtra, missing_extra
 from jetson.files import new_folder
 from jetson.manifest import DataRecord, Exit, Manifest, Parity, Precision, Provenance, Unit
+from jetson.quiet import import_onnxruntime
 from toolkit.bundle_folder import old_bundle, refuse_to_lose_files, write_manifest
 from toolkit.classes import advice, in_classes_of, named_by
 from toolkit.cuts import Cuts, CutSettings, cut_model, only
@@ -204,20 +205,13 @@ def _key(
     int8: Int8Settings,
     frames: CalibrationFrames | None,
 ) -> str:
-    import onnxruntime
     import torch
 
     from calibration.int8 import graph
 
     asked = None if settings.precisions is None else sorted({*settings.precisions, "fp32"})
-    facts = [
-        REVISION,
-        checkpoint.model.config.classes,
-        __version__,
-        torch.__version__,
-        onnxruntime.__version__,
-        checkpoint.digest,
-    ]
+    versions = [__version__, torch.__version__, import_onnxruntime().__version__]
+    facts = [REVISION, checkpoint.model.config.classes, *versions, checkpoint.digest]
     facts += [msgspec.to_builtins(record), settings.parity_frames, settings.quality_frames, asked, *settings.cut.facts]
     if frames is not None:
         facts += [graph.REVISION, int8, frames.data, frames.part.sha256]
@@ -233,13 +227,12 @@ def _draft(
     key: str,
 ) -> Manifest:
     import onnx
-    import onnxruntime
     import torch
     import transformers
 
     config = checkpoint.model.config
     versions = {"offramp": __version__}
-    versions |= {m.__name__: str(m.__version__) for m in (torch, transformers, onnx, onnxruntime)}
+    versions |= {m.__name__: str(m.__version__) for m in (torch, transformers, onnx, import_onnxruntime())}
     return Manifest(
         task=config.task,
         classes=config.classes,

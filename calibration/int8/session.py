@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jetson.errors import EngineError, first_line, missing_extra
+from jetson.errors import EngineError, first_line
 from jetson.profiling.device import available_cores
+from jetson.quiet import import_onnxruntime
 
 Floats = npt.NDArray[np.float32]
 GLOBAL_POOL = "global thread pool"
@@ -63,11 +64,7 @@ def _open(content: bytes, name: str | None) -> Any:
 
     The first is tried first: it leaves open whether the process shall have a shared pool later.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise missing_extra("onnxruntime", "host") from None
-    onnxruntime.disable_telemetry_events()  # on Windows it has some
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = available_cores()

@@ -13,6 +13,7 @@ import msgspec
 
 from jetson.doctor.machine import Machine, Running, plain
 from jetson.errors import CudaError, MissingExtra, first_line
+from jetson.quiet import SILENT
 from jetson.record import Record
 
 MARK = "offramp-doctor "
@@ -80,6 +81,7 @@ def main(arguments: list[str]) -> None:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash here is expected, its image not wanted
     subject, name = arguments
+    os.environ[SILENT] = "1"
     trials: dict[str, Callable[[str], Tried]] = {"cuda": _cuda, "tensorrt": _tensorrt, "module": _module}
     try:
         tried = trials[subject](name)

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from jetson.beside import beside
 from jetson.bundle import Bundle
-from jetson.errors import BadInput, EngineError, PathError, first_line, missing_extra
+from jetson.errors import BadInput, EngineError, PathError, first_line
 from jetson.manifest import BATCH, Precision, Tensor, Unit
 from jetson.profiling.device import available_cores
 from jetson.profiling.memory import MemoryUse
 from jetson.profiling.profile import MAX_THREADS, EngineInfo
+from jetson.quiet import import_onnxruntime
 
 ALIGNMENT = 64
 UNWANTED = ["MatMulAddFusion"]
@@ -49,7 +50,7 @@ class OnnxRuntimeEngines:
             BadInput: not 1 to 1024 threads, or another number than this process already runs with.
             EngineError: ONNX Runtime cannot load a unit.
         """
-        ort = _import()
+        ort = import_onnxruntime()
         count = threads if threads is not None else _process_threads or available_cores()
         if not 1 <= count <= MAX_THREADS:
             raise BadInput(f"{count} threads cannot be had; give 1 to {MAX_THREADS}")
@@ -169,15 +170,6 @@ class _Fused:
 
     def run_with_iobinding(self, binding: None) -> None:
         """Nothing is left to do."""
-
-
-def _import() -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise missing_extra("onnxruntime", "host") from None
-    onnxruntime.disable_telemetry_events()  # on Windows it has some
-    return onnxruntime
 
 
 def _give_back() -> None:

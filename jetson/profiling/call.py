@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from jetson.quiet import import_onnxruntime
+
 CALLS, LEAST_CALLS, SECONDS = 200, 10, 2.0
 """So many, or as many as that time allows, but not fewer than the least."""
 NOTHING = (
@@ -31,7 +33,7 @@ def call_ms(engine: str, before: Callable[[], object]) -> float | None:
 
 
 def _onnxruntime(before: Callable[[], object]) -> float:
-    import onnxruntime as ort
+    ort = import_onnxruntime()
 
     options = ort.SessionOptions()
     options.log_severity_level = 3

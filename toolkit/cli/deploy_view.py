@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from toolkit.cli.console import notes, say
+from toolkit.cli.console import animated, notes, say
 from toolkit.cli.progress_lines import tell, told_as_json
 from toolkit.deploy.site import View
 
@@ -109,7 +109,7 @@ def views(count: int) -> Iterator[Callable[[str], View]]:
     if told_as_json():
         yield Data
         return
-    if not notes.is_terminal:
+    if not animated():
         yield Lines
         return
     name, detail = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[detail]}", markup=False)

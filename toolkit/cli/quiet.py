@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
+from jetson.quiet import SILENT
+
 TOLD_TO_BE_SILENT = {
     "DO_NOT_TRACK": "1",
+    SILENT: "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -13,8 +16,8 @@ TOLD_TO_BE_SILENT = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
 }
 """Read by huggingface_hub and transformers when they are imported. Offramp takes models from folders and never from the
-network, so they are offline whatever the user's environment says. ONNX Runtime's events, which exist on Windows, are
-switched off where it is imported (jetson/engines/onnxruntime.py); PyTorch, numpy and TensorRT have none."""
+network, so they are offline whatever the user's environment says. ONNX Runtime's is read when that is imported, and set
+there too (jetson/quiet.py); PyTorch, numpy and TensorRT have none."""
 
 
 def no_telemetry() -> None:

@@ -53,8 +53,6 @@ def load_inventory(file: Path, names: Sequence[str] = ()) -> dict[str, Entry]:
     try:
         decode = msgspec.json.decode if file.suffix == ".json" else msgspec.toml.decode
         boards = decode(content, type=Inventory).boards
-    except ImportError:
-        raise BadInput(f"{file}: to read TOML, Python 3.10 needs: pip install tomli (or write it as JSON)") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{file}: {error}") from None
     if not boards:

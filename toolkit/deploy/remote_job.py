@@ -10,7 +10,8 @@ from jetson.errors import WorkFailed
 from toolkit.deploy.link import Link
 from toolkit.deploy.ssh import Lost
 
-ENVIRONMENT = {"OFFRAMP_PROGRESS": "json", "NO_COLOR": "1"}
+ENVIRONMENT = {"OFFRAMP_PROGRESS": "json", "OFFRAMP_CONFIG": "/dev/null", "NO_COLOR": "1"}
+"""A config file on the board is for who works there: what runs is what the command here says."""
 Told = Callable[[float | None, str], None]
 """Is told the share done, or None, and in words what is being done."""
 

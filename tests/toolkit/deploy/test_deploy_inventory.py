@@ -25,7 +25,6 @@ address = "nano"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
     path = tmp_path / "boards.toml"
     path.write_text(TOML)
     return path

@@ -22,6 +22,7 @@ from toolkit.cli import main
 sys.exit(main())
 """
 CACHE = """#!/bin/sh
+export ORT_DISABLE_TELEMETRY=1
 [ -n "$OFFRAMP_CACHE" ] || OFFRAMP_CACHE={cache}
 export OFFRAMP_CACHE
 """
