@@ -90,9 +90,8 @@ def _run(names: list[str], frames: list[dict[str, Any]]) -> list[str]:
         return LEFT + (RIGHT - LEFT) * index / (len(frames) - 1), BOTTOM - (BOTTOM - TOP) * share
 
     edge = " ".join(f"{x:.1f} {y:.1f}" for x, y in (at(i, ms) for i, ms in enumerate(budgets)))
-    parts = [
-        f'<text class="soft" x="{LEFT}" y="{TOP - 14}">each frame: the budget it had, and when which exit answered</text>'
-    ]
+    said = "each frame: the budget it had, and when which exit answered"
+    parts = [f'<text class="soft" x="{LEFT}" y="{TOP - 14}">{said}</text>']
     for ms in (m * 10**e for e in range(-2, 4) for m in (1, 2, 5)):
         if low <= ms <= high:
             y = at(0, ms)[1]

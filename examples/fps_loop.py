@@ -2,8 +2,10 @@
 
 Needs a bundle and its profile, such as `make demo` leaves in runs/demo, and nothing but `jetson`. The camera is made up
 (noise that moves) unless --camera gives a number, which takes OpenCV. What else your program does with a frame is
-played by waiting: the time it leaves swings between twice the quickest exit's and four times the deepest one's. Put
-your own code in its place.
+played by sleeping: what it leaves of the time swings. Put your own code in its place.
+
+A profile is measured frame upon frame. Between frames that come one by one the caches cool down and the processor naps,
+so a small model may take several times as long here: that is the `slowdown`, and the planner reckons with it.
 
     python examples/fps_loop.py --seconds 5
 """
@@ -38,10 +40,12 @@ def main() -> None:
     profile = LatencyProfile.load(chosen.profile)
     runtime = Runtime.load(chosen.bundle, profile)
     shape = runtime.bundle.manifest.preprocessing
-    frames = made_up(shape.channels) if chosen.camera is None else camera(chosen.camera)
+    frames = made_up(*profile.frame, shape.channels) if chosen.camera is None else camera(chosen.camera)
     quickest, deepest = profile.exits[0].end_to_end_ms.median, profile.exits[-1].end_to_end_ms.median
-
     period = 1.0 / chosen.fps
+    most = min(40 * deepest / 1e3, 0.9 * period)
+    least = min(10 * quickest / 1e3, most / 4)
+
     answered: Counter[str] = Counter()
     late = missed = 0
     tick = time.monotonic()
@@ -50,8 +54,8 @@ def main() -> None:
     for number, frame in enumerate(frames):
         due = tick + period  # when the next frame comes, this one must be done
         swing = (1 - math.cos(2 * math.pi * number / 45)) / 2
-        left = (2 * quickest) ** (1 - swing) * (4 * deepest) ** swing / 1e3
-        wait_until(due - min(left, period))  # your own code: what you do with a frame before it is looked at
+        left = least ** (1 - swing) * most**swing
+        your_own_code(due - left)
 
         answer = runtime.infer(frame, Budget.until(due))
         answered[answer.exit_name] += 1
@@ -66,22 +70,22 @@ def main() -> None:
             answered, late, missed, second = Counter(), 0, 0, second + 1.0
         if now >= end:
             break
-        # A frame that was late has made us miss those that came meanwhile: go on with the next one that comes.
-        behind = int((now - due) // period) + 1 if now > due else 0
+        # Of the frames that came meanwhile the newest is taken, and those before it are lost.
+        behind = max(0, int((now - due) // period))
         missed += behind
         tick = due + behind * period
-        wait_until(tick)
+        time.sleep(max(0.0, tick - time.monotonic()))
     if runtime.notice:
         print(runtime.notice)
 
 
-def made_up(channels: int) -> Iterator[np.ndarray]:
-    """Frames of 240 x 320 pixels, as a camera's driver would hand them over: the same array, filled anew."""
-    canvas = np.random.default_rng(0).integers(0, 256, (240, 640, channels), np.uint8)
-    frame = np.empty((240, 320, channels), np.uint8)
+def made_up(height: int, width: int, channels: int) -> Iterator[np.ndarray]:
+    """Frames of the size that was profiled, as a camera's driver would hand them over: the same array, filled anew."""
+    canvas = np.random.default_rng(0).integers(0, 256, (height, 2 * width, channels), np.uint8)
+    frame = np.empty((height, width, channels), np.uint8)
     for number in itertools.count():
-        at = number % 320
-        frame[:] = canvas[:, at : at + 320]
+        at = number % width
+        frame[:] = canvas[:, at : at + width]
         yield frame
 
 
@@ -92,12 +96,9 @@ def camera(number: int) -> Iterator[np.ndarray]:
             yield frame.image
 
 
-def wait_until(moment: float) -> None:
-    """Sleep, and spend the last millisecond awake: a processor that wakes up is slower at first."""
-    if (pause := moment - time.monotonic() - 1e-3) > 0:
-        time.sleep(pause)
-    while time.monotonic() < moment:
-        pass
+def your_own_code(until: float) -> None:
+    """What your program does before the frame is looked at."""
+    time.sleep(max(0.0, until - time.monotonic()))
 
 
 if __name__ == "__main__":

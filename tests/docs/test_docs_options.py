@@ -21,8 +21,10 @@ PAGES = [
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 CALL = re.compile(r"(?:\bofframp|-m toolkit) +([a-z][a-z-]*)((?:\\\n|[^;&|#\n`])*)")
 SPAN = re.compile(r"`([^`\n]+)`")
-OF_OTHERS = {"--version", "--help"}
+OF_ALL = {"--version", "--help"}
 """Of `offramp` itself, or of each command."""
+OF_OTHERS = {"--extra-index-url", "--system-site-packages"}
+"""Of pip and venv."""
 
 
 def options() -> dict[str, set[str]]:
@@ -32,7 +34,7 @@ def options() -> dict[str, set[str]]:
         context = click.Context(cli, info_name="offramp")
         command = cli.get_command(context, name)
         assert command is not None
-        found[name] = {opt for p in command.params for opt in (*p.opts, *p.secondary_opts)} | OF_OTHERS
+        found[name] = {opt for p in command.params for opt in (*p.opts, *p.secondary_opts)} | OF_ALL
     return found
 
 
@@ -58,7 +60,7 @@ def _wrong_calls(text: str) -> Iterator[str]:
 
 def _wrong_spans(text: str) -> Iterator[str]:
     """Of options named by themselves: some command has each."""
-    known = set().union(*OPTIONS.values())
+    known = OF_OTHERS.union(*OPTIONS.values())
     for span in SPAN.findall(FENCE.sub("", text)):
         if span.startswith("--"):
             yield from (f"{option}: no command has it" for option in OPTION.findall(span) if option not in known)
