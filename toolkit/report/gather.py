@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from jetson.bundle import Bundle
 from jetson.errors import BadInput, ProfileError
+from jetson.files import storage
 from jetson.manifest import Exit, Manifest, Quality, Unit
 from jetson.profiling.check import speaks_of
-from jetson.profiling.profile import ExitLatency, LatencyProfile
+from jetson.profiling.profile import FORMAT, ExitLatency, LatencyProfile
 from jetson.samples import Samples
 from toolkit.report.frames import FrameLog, read_frames
 from toolkit.report.history import History, read_history
@@ -136,7 +139,9 @@ def gather(path: Path | None, parts: Parts | None = None) -> Run:
     parts = parts or Parts()
     folder = path or Path()
     bundle = _bundle(path, parts)
-    profiles = [f for p in parts.profiles for f in _files(p, "*.json")] or _found(path, PROFILES)
+    profiles = [f for p in parts.profiles for f in _files(p, "*.json", is_profile)] or _found(
+        path, PROFILES, is_profile
+    )
     logs = [f for p in parts.frames for f in _files(p, "*.jsonl")] or _found(path, LOGS)
     if bundle is None and not profiles and not logs:
         raise BadInput(_nothing(path))
@@ -172,22 +177,34 @@ def _bundle(path: Path | None, parts: Parts) -> Path | None:
     return path / BUNDLE if (path / BUNDLE).exists() else None
 
 
-def _files(path: Path, pattern: str) -> list[Path]:
-    """A file as it is, or those of a folder."""
+def is_profile(file: Path) -> bool:
+    """Whether a file in a folder is meant to be one; a damaged one is, so that reading it says what is wrong."""
+    with storage(file, "read"):
+        content = file.read_bytes()
+    try:
+        head = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
+    return isinstance(head, dict) and head.get("format") == FORMAT
+
+
+def _files(path: Path, pattern: str, counts: Callable[[Path], bool] = Path.is_file) -> list[Path]:
+    """A file as it is, or those of a folder that count."""
     if not path.is_dir():
         return [path]
-    found = sorted(path.glob(pattern))
+    found = [file for file in sorted(path.glob(pattern)) if counts(file)]
     if not found:
-        raise BadInput(f"{path}: no {pattern} in this folder")
+        raise BadInput(f"{path}: no {pattern} in this folder that could be reported")
     return found
 
 
-def _found(path: Path | None, patterns: Sequence[str]) -> list[Path]:
-    """What a run's folder holds; `profile.json` and `frames.jsonl` before the others."""
+def _found(path: Path | None, patterns: Sequence[str], counts: Callable[[Path], bool] = Path.is_file) -> list[Path]:
+    """What a run's folder holds; `profile.json` and `frames.jsonl` before the others, and whatever they are."""
     if path is None:
         return []
     found = itertools.chain.from_iterable(sorted(path.glob(pattern)) for pattern in patterns)
-    return sorted(found, key=lambda file: file.name not in (PROFILE, FRAMES))
+    first = (PROFILE, FRAMES)
+    return sorted((f for f in found if f.name in first or counts(f)), key=lambda file: file.name not in first)
 
 
 def _nothing(path: Path | None) -> str:

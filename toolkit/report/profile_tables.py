@@ -132,7 +132,7 @@ def _draw(run: Run, size: Size, told: str) -> ET.Element:
     level_axis(root, x, foot, TOP, "time of an answer, ms", 4 if size.small else 8)
     for place, name in enumerate(run.names):
         top = TOP + rows * place
-        svg.text(root, name, 2, top + 14, "strong")
+        svg.text(root, name, 14, top + 14, "strong")
         for number, (m, style, found) in enumerate(zip(run.profiles, styles, sketches, strict=True)):
             if name not in found:
                 continue

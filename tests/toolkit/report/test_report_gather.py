@@ -79,8 +79,21 @@ def test_a_folder_of_nothing_and_an_empty_log_say_so(make_run, tmp_path):
     with pytest.raises(DataError, match=r"empty\.jsonl: empty"):
         gather(run, Parts(frames=[empty]))
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(BadInput, match=r"no \*\.json in this folder"):
+    with pytest.raises(BadInput, match=r"no \*\.json in this folder that"):
         gather(run, Parts(profiles=[tmp_path / "nothing"]))
+
+
+def test_of_a_folder_every_profile_counts_and_other_files_do_not(make_run):
+    run = make_run(frames=None, history=False)
+    (run / "profiles").mkdir()
+    powered(run, "profiles/15W.json", power_mode="15W")
+    powered(run, "profiles/MAXN.json", power_mode="MAXN")
+    (run / "profiles" / "notes.json").write_text('{"by": "hand"}')
+    assert [m.file.name for m in gather(run).profiles] == ["profile.json", "15W.json", "MAXN.json"]
+    assert [m.label for m in gather(None, Parts(profiles=[run / "profiles"])).profiles] == ["15W", "MAXN"]
+    (run / "profiles" / "cut.json").write_text("{")
+    with pytest.raises(ProfileError, match=r"cut\.json: not valid JSON"):
+        gather(run)
 
 
 def test_profiles_are_told_apart_by_what_differs(make_run):
