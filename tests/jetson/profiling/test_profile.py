@@ -66,7 +66,7 @@ def test_a_missing_profile_says_how_to_make_one(tmp_path):
         (b"[]", "not an Offramp profile"),
         (b"{}", "not an Offramp profile"),
         (b'{"format": "offramp-bundle", "version": 1}', "not an Offramp profile"),
-        (b'{"format": "offramp-profile", "version": 5}', "format version 5 is not the one"),
+        (b'{"format": "offramp-profile", "version": 6}', "format version 6 is not the one"),
         (b'{"format": "offramp-profile", "version": "1"}', "format version '1' is not the one"),
         (b'{"format": "offramp-profile"}', "format version None is not the one"),
         (b'{"format": "offramp-profile", "version": 1}', "missing required field"),
