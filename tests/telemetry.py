@@ -237,8 +237,8 @@ LINES = (
         source="a test on lines of three Jetsons, found by its text in public sources",
         text="10-01-2026 20:36:35 RAM 2432/15598MB (lfb 4x4MB) SWAP 0/6144MB (cached 0MB) CPU [55%@1036,9%@1036,"
         "24%@1036,64%@1036,off,off,0%@729,0%@729] GR3D_FREQ 0% cv0@56.281C/56.281C cpu@57.156C/57.156C "
-        "soc2@56.593C/56.593C soc0@57.781C/57.781C cv1@56.125C/56.125C gpu@55.343C/55.343C tj@59.687C/59.687C soc1@59.687C/59.687C "
-        "cv2@56.281C/56.281C VDD_IN 7280mW/7280mW/7280mW",
+        "soc2@56.593C/56.593C soc0@57.781C/57.781C cv1@56.125C/56.125C gpu@55.343C/55.343C "
+        "tj@59.687C/59.687C soc1@59.687C/59.687C cv2@56.281C/56.281C VDD_IN 7280mW/7280mW/7280mW",
         rails_w={"VDD_IN": 7.28},
         whole_w=7.28,
         hottest_c=59.687,

@@ -14,7 +14,9 @@ from jetson.power import nvpmodel
 from jetson.sysfiles import read_text
 
 LOOK_S = 1.0
-"""Between two looks."""
+"""Between two looks,"""
+BLIND_LOOKS = 30
+"""and how many of them pass before nvpmodel is asked where there is nothing to look at, as in a container."""
 ROOT = Path("/")
 SIGNS = (
     "var/lib/nvpmodel/status",
@@ -42,7 +44,7 @@ class ModeWatch:
             look_s: between two looks.
         """
         self._mode, self._changed, self._look_s = mode, changed, look_s
-        self._seen = signs()
+        self._seen, self._blind = signs(), 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -55,8 +57,10 @@ class ModeWatch:
     def look(self) -> None:
         """Look once."""
         seen = signs()
-        if seen == self._seen:
+        self._blind = 0 if seen else self._blind + 1
+        if seen == self._seen and self._blind < BLIND_LOOKS:
             return
+        self._blind = 0
         mode = nvpmodel.current()
         if mode is None:  # it is being changed, or the machine is too busy to tell: at the next look again
             return

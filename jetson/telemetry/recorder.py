@@ -42,6 +42,7 @@ class Recorder:
         self.source = source
         self._readings: deque[Reading] = deque(maxlen=KEPT)
         self._news = threading.Condition()
+        self._over = False
         source.begin(self)
 
     def take(self, reading: Reading) -> None:
@@ -50,11 +51,19 @@ class Recorder:
             self._readings.append(reading)
             self._news.notify_all()
 
-    def next(self, timeout_s: float = FIRST_S) -> Reading | None:
+    def over(self) -> None:
+        """The source has ended by itself, and will tell nothing more."""
+        with self._news:
+            self._over = True
+            self._news.notify_all()
+
+    def next(self) -> Reading | None:
         """The first reading from now on; None when none comes in time."""
         since = clock()
         with self._news:
-            self._news.wait_for(lambda: bool(self._readings) and self._readings[-1].at >= since, timeout_s)
+            self._news.wait_for(
+                lambda: self._over or (bool(self._readings) and self._readings[-1].at >= since), FIRST_S
+            )
             return next((r for r in self._readings if r.at >= since), None)
 
     def between(self, start: float, end: float) -> list[Reading]:

@@ -14,7 +14,7 @@ from typing import Any
 from jetson.scheduling.budget import clock
 from jetson.telemetry import ina3221, jtop, tegrastats
 from jetson.telemetry.reading import Reading
-from jetson.telemetry.recorder import FIRST_S, Recorder, Source
+from jetson.telemetry.recorder import Recorder, Source
 from jetson.telemetry.zones import thermal_zones
 
 SYS = Path("/sys")
@@ -49,6 +49,7 @@ class Jtop:
             with contextlib.suppress(Exception):  # the service ended; what it told before stands
                 while not self._over.is_set() and self._board.ok():
                     recorder.take(jtop.read(self._board, clock()))
+            recorder.over()
 
         self._thread = threading.Thread(target=listen, daemon=True)
         self._thread.start()
@@ -101,6 +102,7 @@ class Tegrastats:
             for line in lines:
                 if (reading := tegrastats.parse(line, clock())) is not None:
                     recorder.take(reading)
+        recorder.over()
 
 
 class Sensors:
@@ -157,7 +159,7 @@ def record() -> Recorder | None:
             if source is None:
                 continue
             recorder = Recorder(source)
-            if recorder.next(FIRST_S) is not None:
+            if recorder.next() is not None:
                 return recorder
             recorder.close()
     return None

@@ -143,6 +143,49 @@ def test_figures_that_cannot_be_are_refused(spoil, path_and_value, says):
     refuses(spoil(*path_and_value), says)
 
 
+ENERGY = {
+    "source": "tegrastats",
+    "rails": ["VDD_IN"],
+    "idle_w": 3.0,
+    "idle_readings": 18,
+    "units": {
+        "head": {"mj": 25.0, "above_idle_mj": 10.0, "power_w": 5.0, "run_ms": 5.0, "runs": 400, "readings": 18},
+        "segment-1": {"mj": 140.0, "above_idle_mj": 80.0, "power_w": 7.0, "run_ms": 20.0, "runs": 100, "readings": 18},
+    },
+}
+
+
+def test_energies_that_cannot_be_are_refused(spoil):
+    found = LatencyProfile.load(spoil("energy", ENERGY))
+    assert found.energy.power_w == pytest.approx(165 / 25)
+    head = ENERGY["units"]["head"]
+    for wrong in ({"power_w": -5.0}, {"run_ms": 0.0}, {"mj": 1e9}, {"mj": -1.0}):
+        refuses(spoil("energy", ENERGY | {"units": {"head": head | wrong}}), "its energies are none that units take")
+    refuses(spoil("energy", ENERGY | {"units": {}}), "its energies are none")
+    refuses(spoil("energy", ENERGY | {"idle_w": -1.0}), "its energies are none")
+
+
+def test_quantiles_under_other_circumstances_are_checked_too(profile, spoil):
+    good = msgspec.to_builtins(profile.units["head"].host_ms)
+    cold = {"name": "cold", "units": {"head": good}, "exits": [], "load_ms": good, "start": {}, "end": {}}
+    assert LatencyProfile.load(spoil("circumstances", [cold])).circumstances[0].load_ms.n == good["n"]
+    bad = good | {"quantiles": [1.0]}
+    refuses(spoil("circumstances", [cold | {"load_ms": bad}]), "the quantiles of cold load_ms")
+    refuses(spoil("circumstances", [cold | {"units": {"head": bad}}]), "the quantiles of cold head")
+    refuses(spoil("circumstances", [cold | {"name": "hot"}]), "Invalid enum value 'hot'")
+
+
+def test_a_profile_of_version_4_is_read(profile, tmp_path):
+    """It knew neither energy nor circumstances, nor a GPU's clock and the power at start and end."""
+    data = msgspec.to_builtins(profile)
+    del data["energy"], data["circumstances"]
+    for moment in ("start", "end"):
+        del data[moment]["gpu_mhz"], data[moment]["power_w"]
+    (tmp_path / "p.json").write_text(json.dumps(data | {"version": 4, "power_w": 5.5}))
+    found = LatencyProfile.load(tmp_path / "p.json")
+    assert found == msgspec.structs.replace(profile, power_w=5.5) and found.version == 5
+
+
 def test_gpu_quantiles_are_checked_too(spoil):
     bad = {"n": 5, "mean": 1.0, "quantiles": [1.0]}
     refuses(spoil("units", "head", "gpu_ms", bad), r"the quantiles of head\.gpu_ms")
