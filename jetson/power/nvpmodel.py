@@ -19,6 +19,8 @@ from jetson.errors import BadInput, WorkFailed
 from jetson.sysfiles import read_text
 
 CONF = Path("/etc/nvpmodel.conf")
+STATUS = Path("/var/lib/nvpmodel/status")
+"""Where it keeps the number of the mode: `pmode:0002`, or `pmode:0008 fmode:quiet`."""
 ASK_S, CHANGE_S = 5.0, 60.0
 """How long it may take to tell the mode, and to change it."""
 REBOOT = "reboot required"
@@ -59,9 +61,17 @@ def listed_modes(text: str) -> list[PowerMode]:
 
 
 def current() -> str | None:
-    """The mode that holds now; None where it is not told."""
+    """The mode that holds now; None where it is not told.
+
+    Where nvpmodel is not there, as in a container, or tells a plain user nothing, its files say it if they can be read.
+    """
     tool = shutil.which("nvpmodel")
-    return power_mode(_run([tool, "-q"], ASK_S)) if tool else None
+    return (power_mode(_run([tool, "-q"], ASK_S)) if tool else None) or _kept()
+
+
+def _kept() -> str | None:
+    found = re.match(r"pmode:(\d{1,4})\b", read_text(STATUS) or "")
+    return next((m.name for m in listed_modes(read_text(CONF) or "") if found and m.id == int(found[1])), None)
 
 
 class NvpModel:

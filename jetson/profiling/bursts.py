@@ -33,7 +33,7 @@ def measure_energy(
     manifest: Manifest,
     recorder: Recorder,
     burst_s: float = BURST_S,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] = lambda _share: None,
 ) -> Energy | None:
     """Run every unit in a burst of its own and see what the board draws meanwhile.
 
@@ -81,8 +81,7 @@ def measure_energy(
             runs=runs,
             readings=readings,
         )
-        if progress is not None:
-            progress((done + 1) / len(units))
+        progress((done + 1) / len(units))
     return Energy(source=recorder.source.name, rails=rails, idle_w=idle_w, idle_readings=idle_readings, units=found)
 
 

@@ -96,7 +96,9 @@ def measure(
     preprocess: list[float] = []
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (4, height, width, manifest.preprocessing.channels), dtype=np.uint8)
-    tell = Steps(progress, 1 + len(others))
+    told = glance() if burst_s else None
+    with_energy = told is not None and told.power_w is not None
+    tell = Steps(progress, 1 + len(others) + with_energy)
     before, began = conditions(), clock()
     done = 0
     for index in range(-warm_up, rounds):
@@ -151,7 +153,7 @@ def measure(
         start=before,
         end=after,
     )
-    used = _energy(engines, manifest, burst_s, progress) if burst_s else None
+    used = _energy(engines, manifest, burst_s, tell.next()) if burst_s and with_energy else None
     engines.close()
     logger.info("profiled %s in %.2f s: %d rounds of %d paths", opened.path, clock() - began, done, len(policies))
     return profile if used is None else msgspec.structs.replace(profile, energy=used, power_w=used.power_w)
@@ -173,7 +175,7 @@ def _under(
     return circumstances.loaded(bundle, engines, frame, seconds, progress)
 
 
-def _energy(engines: Engines, manifest: Manifest, burst_s: float, progress: Progress | None) -> Energy | None:
+def _energy(engines: Engines, manifest: Manifest, burst_s: float, progress: Progress) -> Energy | None:
     recorder = sources.record()
     if recorder is None:
         return None

@@ -82,12 +82,12 @@ class ModeProfiles:
         now = this_device()
         for profile in self:
             if profile.device.power_mode != now.power_mode and len(self) > 1:
-                check_profile(msgspec.structs.replace(profile, device=_in_mode_of(profile.device, now)), bundle)
+                check_profile(msgspec.structs.replace(profile, device=_in_mode_of(profile.device, now)), bundle, now)
         found = self.of(now.power_mode)
         if found is None and len(self) > 1:
             raise ProfileError(missing(now.power_mode, self.modes, bundle))
         found = found or next(iter(self))
-        check_profile(found, bundle)
+        check_profile(found, bundle, now)
         return found
 
 

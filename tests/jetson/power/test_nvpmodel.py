@@ -109,6 +109,24 @@ def test_where_there_is_no_nvpmodel(tmp_path, monkeypatch):
     assert nvpmodel.current() is None
 
 
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        ("pmode:0001", "25W"),
+        ("pmode:0008 fmode:quiet", None),  # Xavier NX, whose mode 8 this board has not
+        ("pmode:0000 fmode:cool", "15W"),
+        ("pmode:", None),
+        ("", None),
+    ],
+)
+def test_the_mode_by_its_files_where_nvpmodel_tells_nothing(tmp_path, monkeypatch, status, name):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for place, text in (("STATUS", status), ("CONF", LISTS[2][0])):
+        monkeypatch.setattr(nvpmodel, place, tmp_path / place)
+        (tmp_path / place).write_text(text)
+    assert nvpmodel.current() == name
+
+
 def test_modes_come_from_the_configuration_when_nvpmodel_lists_none(board, tmp_path, monkeypatch):
     tool = board.folder / "nvpmodel"
     tool.write_text(tool.read_text().replace("NVPM VERB: POWER_MODEL", "NVPM VERB: NOTHING"))

@@ -37,15 +37,15 @@ def profile(bundle, *words):
 
 @pytest.mark.slow
 def test_every_mode_is_measured_but_the_one_that_wants_a_reboot_and_the_first_holds_again(board, bundle, tmp_path):
-    found = profile(bundle, "all", "--yes", "--json", "--no-energy", *QUICK)
+    found = profile(bundle, "15W,MAXN_SUPER,7W", "--yes", "--json", "--no-energy", *QUICK)
     assert found.returncode == 0, found.stderr
     assert board.changes == ["15W", "MAXN_SUPER", "7W", "25W"] and board.mode == "25W"
     assert not (board.folder / "rebooted").exists()
     assert "power mode 7W needs a reboot, and nobody is rebooted here: skipped (sudo nvpmodel -m 3" in found.stderr
     assert "power mode 25W holds again" in found.stderr
     printed = json.loads(found.stdout)
-    assert [p["device"]["power_mode"] for p in printed] == ["25W", "15W", "MAXN_SUPER"]
-    assert sorted(f.name for f in (tmp_path / "profiles").iterdir()) == ["15W.json", "25W.json", "MAXN_SUPER.json"]
+    assert [p["device"]["power_mode"] for p in printed] == ["15W", "MAXN_SUPER"]
+    assert sorted(f.name for f in (tmp_path / "profiles").iterdir()) == ["15W.json", "MAXN_SUPER.json"]
     one = LatencyProfile.load(tmp_path / "profiles" / "15W.json")
     # What the stand-in of tegrastats prints is what the board tells.
     assert one.device.power_mode == "15W" and one.energy is None
