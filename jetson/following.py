@@ -7,6 +7,7 @@ from collections.abc import Callable
 from jetson.bundle import Bundle
 from jetson.engines import Engines
 from jetson.errors import OfframpError
+from jetson.log import get_logger
 from jetson.power.watch import LOOK_S, ModeWatch
 from jetson.profiling.check import check_engine, check_profile
 from jetson.profiling.modes import ModeProfiles, missing
@@ -15,6 +16,8 @@ from jetson.scheduling.carry import carry_over
 from jetson.scheduling.planner import Planner
 from jetson.scheduling.policy import Policy
 from jetson.scheduling.ruled import Ruled
+
+logger = get_logger(__name__)
 
 
 class Following:
@@ -52,7 +55,7 @@ class Following:
         profile = self._profiles.of(mode)
         if profile is None:
             self._next = None
-            self.notice = f"{missing(mode, self._profiles.modes, self._bundle)}; until then the slowdown is followed"
+            self._say(f"{missing(mode, self._profiles.modes, self._bundle)}; until then the slowdown is followed")
             return
         try:
             check_profile(profile, self._bundle)
@@ -60,9 +63,14 @@ class Following:
             self._next = (profile, self._make(profile))
         except OfframpError as error:
             self._next = None
-            self.notice = f"power mode {mode} holds, and its profile is not taken: {error}"
+            self._say(f"power mode {mode} holds, and its profile is not taken: {error}")
             return
         self.notice = None
+        logger.info("power mode %s holds: its profile is taken before the next frame", mode)
+
+    def _say(self, notice: str) -> None:
+        self.notice = notice
+        logger.warning("%s", notice)
 
     def take_over(self, policy: Policy) -> Policy:
         """The policy that decides from now on; called between two frames.
