@@ -62,7 +62,8 @@ def _hangups() -> Iterator[None]:
         end = signal.getsignal(signal.SIGTERM)
         if callable(end):
             end(signal.SIGTERM, frame)
-        raise KeyboardInterrupt
+        else:
+            raise KeyboardInterrupt
 
     before = signal.signal(number, hang_up)
     try:

@@ -156,7 +156,17 @@ def measure(
     used = _energy(engines, manifest, burst_s, tell.next()) if burst_s and with_energy else None
     engines.close()
     logger.info("profiled %s in %.2f s: %d rounds of %d paths", opened.path, clock() - began, done, len(policies))
-    return profile if used is None else msgspec.structs.replace(profile, energy=used, power_w=used.power_w)
+    return profile if used is None else _with_energy(profile, used, manifest)
+
+
+def _with_energy(profile: LatencyProfile, used: Energy, manifest: Manifest) -> LatencyProfile:
+    # A branch that is fused into a segment is in the segment's energy.
+    mj = {name: unit.mj for name, unit in used.units.items()}
+    exits = tuple(
+        msgspec.structs.replace(e, energy_mj=sum(mj.get(unit, 0.0) for unit in stated.units))
+        for e, stated in zip(profile.exits, manifest.exits, strict=True)
+    )
+    return msgspec.structs.replace(profile, energy=used, power_w=used.power_w, exits=exits)
 
 
 def _under(

@@ -10,6 +10,7 @@ Format and versions are documented in docs/reference/profile.md. Three times are
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,6 +77,8 @@ class ExitLatency(Record, frozen=True, kw_only=True):
 
     name: str
     end_to_end_ms: Sketch
+    energy_mj: float | None = None
+    """Of the units on the way, millijoules; None where it was not measured."""
 
 
 class Device(Record, frozen=True, kw_only=True):
@@ -208,7 +211,10 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
             raise ProfileError(f"{file}: no units, no exits, or an impossible number of threads; measure again")
         if self.power_w is not None and not 0.0 < self.power_w <= MOST_W:
             raise ProfileError(f"{file}: a device does not draw {self.power_w!r} W; measure again")
-        if self.energy is not None and not self.energy.possible(MOST_W):
+        energies = [e.energy_mj for e in self.exits if e.energy_mj is not None]
+        if (self.energy is not None and not self.energy.possible(MOST_W)) or not all(
+            0.0 < e < math.inf for e in energies
+        ):
             raise ProfileError(f"{file}: its energies are none that units take; measure again")
         if self.call_ms is not None and not 0.0 <= self.call_ms <= LONGEST_MS:
             raise ProfileError(f"{file}: a call does not take {self.call_ms!r} ms; measure again")

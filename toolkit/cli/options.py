@@ -90,7 +90,7 @@ class Precisions(click.ParamType):
         return words  # type: ignore[return-value]
 
 
-class Words(click.ParamType):
+class Names(click.ParamType):
     """`cold,idle`: a tuple that names each once."""
 
     name = "NAME[,NAME]"

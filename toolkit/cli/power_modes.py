@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from jetson.power.excursion import back_to
 from jetson.power.nvpmodel import NeedsReboot, NvpModel, PowerMode
 from jetson.profiling.profile import LatencyProfile
 from toolkit.cli.console import say
+from toolkit.cli.shared import as_environment
 
 SETTLE_S = 5.0
 """After a change of mode, before anything is measured: governors and voltages take a moment."""
@@ -88,7 +90,10 @@ def _measure(words: Sequence[str], mode: PowerMode) -> None:
     """
     path = [str(Path(p).absolute()) for p in sys.path]
     command = [sys.executable, "-c", START.format(path=path), "profile", *words]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # its tables; what it remarks is shown
+    # Its tables are not shown, what it remarks is. What files and variables say is in the words already.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OFFRAMP_PROFILE_")}
+    environment |= {"OFFRAMP_CONFIG": os.devnull, **as_environment(click.get_current_context().find_root().params)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         code = process.wait()
     except BaseException:

@@ -15,7 +15,7 @@ from jetson.profiling.energy import Energy
 from jetson.profiling.memory import MemoryUse
 from jetson.profiling.profile import Circumstance, LatencyProfile, Sketch
 from toolkit.cli.console import out, print_json, print_table, progress_share, say
-from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION, THREADS, Size, Words
+from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION, THREADS, Names, Size
 
 CONDITIONS = ("warm", "cold", "idle", "loaded")
 LEVELS = (0.5, 0.95, 0.99, 0.999)
@@ -36,7 +36,7 @@ LEVELS = (0.5, 0.95, 0.99, 0.999)
 @click.option("--frame-size", type=Size(), help="Camera frames to preprocess [default: the model's own size].")
 @click.option(
     "--conditions",
-    type=Words(CONDITIONS),
+    type=Names(CONDITIONS),
     default="warm",
     show_default=True,
     help="Measure latency under these too, for --seconds each: cold, idle, loaded. Warm is measured always.",
@@ -57,7 +57,7 @@ LEVELS = (0.5, 0.95, 0.99, 0.999)
     help="Run each unit so long for its energy.",
 )
 @click.option(
-    "--power-modes", type=Words(), help="Measure in these power modes, or in all: all|NAME[,NAME]. Asks first."
+    "--power-modes", type=Names(), help="Measure in these power modes, or in all: all|NAME[,NAME]. Asks first."
 )
 @click.option("--yes", is_flag=True, help="With --power-modes: do not ask.")
 @click.option(

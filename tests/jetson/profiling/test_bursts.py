@@ -113,6 +113,8 @@ def test_a_profile_has_them_where_the_board_tells_its_power(bundle, monkeypatch)
     profile = measure_profile(bundle, rounds=1, warm_up=0, seconds=0, burst_s=0.002)
     assert profile.power_w == profile.energy.power_w == pytest.approx(3.0)
     assert set(profile.energy.units) == set(profile.units)
+    parts = [profile.energy.units[n].mj for n in ("segment-1", "segment-2", "segment-3", "head")]
+    assert profile.exits[-1].energy_mj == pytest.approx(sum(parts))
     assert profile.start.power_w == profile.end.power_w == 3.0
     assert Prices.of(profile, per_mj=0.5).per_ms == pytest.approx(1.5)
     without = measure_profile(bundle, rounds=1, warm_up=0, seconds=0, burst_s=None)

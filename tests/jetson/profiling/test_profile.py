@@ -163,6 +163,7 @@ def test_energies_that_cannot_be_are_refused(spoil):
         refuses(spoil("energy", ENERGY | {"units": {"head": head | wrong}}), "its energies are none that units take")
     refuses(spoil("energy", ENERGY | {"units": {}}), "its energies are none")
     refuses(spoil("energy", ENERGY | {"idle_w": -1.0}), "its energies are none")
+    refuses(spoil("exits", 0, "energy_mj", -1.0), "its energies are none")
 
 
 def test_quantiles_under_other_circumstances_are_checked_too(profile, spoil):
@@ -179,6 +180,8 @@ def test_a_profile_of_version_4_is_read(profile, tmp_path):
     """It knew neither energy nor circumstances, nor a GPU's clock and the power at start and end."""
     data = msgspec.to_builtins(profile)
     del data["energy"], data["circumstances"]
+    for exit_ in data["exits"]:
+        del exit_["energy_mj"]
     for moment in ("start", "end"):
         del data[moment]["gpu_mhz"], data[moment]["power_w"]
     (tmp_path / "p.json").write_text(json.dumps(data | {"version": 4, "power_w": 5.5}))

@@ -100,6 +100,14 @@ def quick(board, bundle, monkeypatch):
     return quick_run
 
 
+@pytest.mark.slow
+def test_a_config_file_that_asks_for_power_modes_does_not_do_so_again_in_each(board, bundle, tmp_path):
+    (tmp_path / "offramp.toml").write_text('[profile]\npower-modes = "25W"\nrounds = 2\nseconds = 0\nwarm-up = 0\n')
+    found = offramp("profile", str(bundle), "--no-energy")
+    assert found.returncode == 0, found.stderr
+    assert LatencyProfile.load(tmp_path / "profiles" / "25W.json").exits[0].end_to_end_ms.n == 2
+
+
 def test_the_options_reach_the_process_that_measures(quick, bundle):
     assert quick("25W", "--threads", "1", "--frame-size", "48x64", "--conditions", "idle", "--no-energy") == 0
     words = " ".join(quick.words[0])
