@@ -181,8 +181,8 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
         """
         file = Path(path)
         with storage(file, "read"):
-            if file.is_dir():
-                raise ProfileError(f"{file}: no such profile, but a folder; give one of the files in it")
+            if any(file.glob("*.json")):
+                raise ProfileError(f"{file}: a folder; give one of the profiles in it, each is of another power mode")
             if not file.is_file():
                 raise ProfileError(f"{file}: no such profile; make one with: offramp profile BUNDLE --out {file}")
             content = file.read_bytes()

@@ -53,6 +53,8 @@ def test_a_profile_survives_the_way_to_disk_and_back(profile, tmp_path):
 def test_a_missing_profile_says_how_to_make_one(tmp_path):
     refuses(tmp_path / "p.json", r"no such profile; make one with: offramp profile BUNDLE --out .*p\.json")
     refuses(tmp_path, "no such profile")
+    (tmp_path / "15W.json").touch()
+    refuses(tmp_path, "a folder; give one of the profiles in it")
     with pytest.raises(StorageError, match="cannot read"):
         LatencyProfile.load("x" * 5000)
 

@@ -101,7 +101,8 @@ def quick(board, bundle, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_config_file_that_asks_for_power_modes_does_not_do_so_again_in_each(board, bundle, tmp_path):
+def test_a_config_file_that_asks_for_power_modes_does_not_do_so_again_in_each(board, bundle, tmp_path, monkeypatch):
+    monkeypatch.delenv("OFFRAMP_CONFIG")
     (tmp_path / "offramp.toml").write_text('[profile]\npower-modes = "25W"\nrounds = 2\nseconds = 0\nwarm-up = 0\n')
     found = offramp("profile", str(bundle), "--no-energy")
     assert found.returncode == 0, found.stderr
