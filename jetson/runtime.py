@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson.answer import Answer, UnitRun
-from jetson.beside import beside
 from jetson.bundle import Bundle
 from jetson.engines import Engines, load_engines, prepare_engine
 from jetson.errors import BadInput, BudgetError
+from jetson.following import Following
+from jetson.loading import MakePolicy, Wishes
 from jetson.log import get_logger, timed
-from jetson.manifest import Manifest, Precision
+from jetson.manifest import Precision
 from jetson.preprocessing import Preprocessor
-from jetson.profiling.check import check_engine, check_profile
+from jetson.profiling.check import check_engine
+from jetson.profiling.modes import Given, ModeProfiles
 from jetson.profiling.profile import LatencyProfile
-from jetson.scheduling.baselines import check_options, make
 from jetson.scheduling.budget import Budget, clock
-from jetson.scheduling.induction import Late, Prices, check_prices
+from jetson.scheduling.induction import Late
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.planner import Planner
 from jetson.scheduling.policy import FrameEnd, Policy, Untimed
@@ -73,17 +73,18 @@ class Runtime:
         self._exits = bundle.manifest.exits
         self._lock = threading.Lock()
         self._tells = logger.tells_details()
+        self._following: Following | None = None
 
     @classmethod
     def load(
         cls,
         bundle: Bundle | str | Path,
-        profile: LatencyProfile | str | Path | None = None,
+        profile: Given | Sequence[Given] | None = None,
         *,
         engine: str | None = None,
         threads: int | None = None,
         precision: Precision | None = None,
-        policy: str | Callable[[Manifest, LatencyProfile], Policy] = "planner",
+        policy: str | MakePolicy = "planner",
         miss_rate: float | None = None,
         price_per_ms: float = 0.0,
         price_per_mj: float = 0.0,
@@ -93,12 +94,13 @@ class Runtime:
         warm_up: int | None = None,
         ahead: bool = True,
     ) -> Runtime:
-        """Load a bundle and the profile measured for it on this device.
+        """Load a bundle and the profile measured for it on this device, or one for each of its power modes.
 
         Args:
             bundle: a bundle's folder, or an opened one.
-            profile: the profile's file, or a loaded one. Without one the runtime answers unbounded and unknown
-                budgets only, since it cannot know what fits into a time.
+            profile: the profile's file, or a loaded one; several, or a folder of them, each of another power mode:
+                the one of the mode that holds is taken, and another when the mode changes. Without one the runtime
+                answers unbounded and unknown budgets only, since it cannot know what fits into a time.
             engine: which engine runs the units, `onnxruntime` or `tensorrt`; as in the profile when None, or
                 `onnxruntime` without one.
             threads: for engines on the CPU; as in the profile when None, or all cores without one.
@@ -122,44 +124,41 @@ class Runtime:
 
         Raises:
             BundleError: the bundle is damaged.
-            ProfileError: the profile belongs to another bundle, device, engine or engine version.
+            ProfileError: the profile belongs to another bundle, device, engine or engine version, or there is none of
+                the power mode that holds.
             EngineError: a unit cannot be loaded.
             BudgetError: the miss rate cannot be promised from this profile.
             BadInput: no such policy.
         """
-        loaded = LatencyProfile.load(profile) if isinstance(profile, str | Path) else profile
+        profiles = None if profile is None else ModeProfiles.load(profile)
+        first = None if profiles is None else next(iter(profiles))
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, verify=False)
         # Hashing leaves the interpreter to the import, reading a manifest would have to wait for it.
-        prepare_engine(engine or ("onnxruntime" if loaded is None else loaded.engine.name))
+        prepare_engine(engine or ("onnxruntime" if first is None else first.engine.name))
         if opened is not bundle:
             opened.verify()
-        check_prices(price_per_ms, price_per_mj)
-        prices = Prices() if loaded is None else Prices.of(loaded, price_per_ms, price_per_mj)
-        asks = miss_rate is not None or prices.per_ms > 0.0 or len(budgets_ms) > 0
-        check_options(policy, opened.manifest, level, late, miss_rate, asks)
+        wishes = Wishes(policy, miss_rate, price_per_ms, price_per_mj, late, tuple(budgets_ms), level)
+        # Wrong wishes are told before profiles that do not fit.
+        wishes.check(opened, first)
+        loaded = None if profiles is None else profiles.here(opened)
         precisions = None if precision is None else list(opened.manifest.nearest(precision))
+        making = None
         if loaded is not None:
-            check_profile(loaded, opened)
             engine = engine or loaded.engine.name
             if threads is None and engine == loaded.engine.name:
                 threads = loaded.engine.threads
             precisions = precisions or [loaded.units[u.name].precision for u in opened.manifest.units]
-        solved = None
-        if loaded is not None and policy == "planner":
-            promise: dict[str, Any] = {"miss_rate": miss_rate, "prices": prices, "late": late, "level": level}
-            solved = beside(partial(Planner.of, opened, loaded, budgets_ms=tuple(budgets_ms), **promise))
+            making = wishes.begin(opened, loaded)
         engines = load_engines(opened, engine or "onnxruntime", threads, precisions)
-        if loaded is None:
-            chosen: Policy = Untimed(Paths.of(opened.manifest))
+        if loaded is None or making is None or profiles is None:
+            runtime = cls(opened, engines, Untimed(Paths.of(opened.manifest)), timed=False, ahead=ahead, late=late)
         else:
             check_engine(loaded, opened, engines.info, engines.precisions)
-            if callable(policy):
-                chosen = policy(opened.manifest, loaded)
-            else:
-                simple = partial(make, policy, opened.manifest, loaded, level, ahead and engines.ahead)
-                chosen = (solved or simple)()
-        runtime = cls(opened, engines, chosen, timed=loaded is not None, ahead=ahead, late=late)
-        if loaded is not None:
+            chosen = making(ahead and engines.ahead)
+            runtime = cls(opened, engines, chosen, ahead=ahead, late=late)
+            runtime._following = Following(
+                opened, engines, profiles, loaded, lambda p: wishes.begin(opened, p)(ahead and engines.ahead)
+            )
             logger.info("profile of %s, made %s; %s decides", loaded.device.processor, loaded.created, chosen.name)
         rounds = WARM_UP[engines.info.name] if warm_up is None else warm_up
         with timed(logger, "warmed up, %d runs of each unit,", rounds):
@@ -188,6 +187,7 @@ class Runtime:
         start = clock()
         limit = self._limit(budget)
         with self._lock:
+            self._follow()
             return self._one(frame, limit, start, on_answer)
 
     def infer_many(self, frames: Sequence[Any], budgets: Sequence[Budget | None] | None = None) -> list[Answer]:
@@ -213,7 +213,13 @@ class Runtime:
             raise BudgetError(f"every frame needs a budget: there are {len(frames)} frames and {len(given)} budgets")
         limits = [self._limit(budget) for budget in given]
         with self._lock:
+            self._follow()
             return answer_all(frames, limits, start, self.policy, self._one, self.late)
+
+    def _follow(self) -> None:
+        """Between frames: let another policy decide when another power mode holds."""
+        if self._following is not None and self._following.ready:
+            self.policy = self._following.take_over(self.policy)
 
     def _limit(self, budget: Budget | None) -> Budget:
         limit = budget if budget is not None else Budget.unbounded()
@@ -267,15 +273,23 @@ class Runtime:
         return explain(self.policy, budget, ahead=self._ahead)
 
     def close(self) -> None:
-        """Free the engines."""
+        """Free the engines, and watch the power mode no more."""
         if self.notice is not None:
             logger.info("%s", self.notice)
+        if self._following is not None:
+            self._following.close()
         self.engines.close()
 
     @property
     def notice(self) -> str | None:
         """What the user should know about the device, such as a pace that is not the profile's; None for nothing."""
-        return self.policy.notice
+        told = None if self._following is None else self._following.notice
+        return told or self.policy.notice
+
+    @property
+    def profile(self) -> LatencyProfile | None:
+        """The profile that decisions go by; another one when the power mode has changed. None without one."""
+        return None if self._following is None else self._following.profile
 
     def _finish(self, told: Told, start: float, budget: Budget, answer: Answer) -> None:
         deadline = min(budget.deadline(start), budget.cut_at if told.known else math.inf)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jetson.profiling.device import read_text
+from jetson.sysfiles import read_text
 
 OUTPUT_BYTES = 1 << 20
 """Of a tool's output that are read before it is stopped."""

@@ -7,7 +7,8 @@ import os
 from jetson.doctor.check import Finding, State
 from jetson.doctor.facts import Checks, Facts
 from jetson.doctor.machine import Machine, plain
-from jetson.profiling.device import hottest_c, power_mode
+from jetson.power.nvpmodel import power_mode
+from jetson.profiling.device import hottest_c
 
 GPU_CLOCKS = ("gpu-gpc-*", "*.gpu", "*.ga10b", "*.gv11b")
 """What Jetsons call the GPU under /sys/class/devfreq: Thor, Orin, Orin before JetPack 6, Xavier."""

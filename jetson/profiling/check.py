@@ -10,12 +10,17 @@ from jetson.bundle import Bundle
 from jetson.errors import ProfileError
 from jetson.manifest import Manifest, Precision
 from jetson.profiling.device import this_device
-from jetson.profiling.profile import EngineInfo, LatencyProfile
+from jetson.profiling.profile import Device, EngineInfo, LatencyProfile
 from jetson.record import Record
 
 
-def check_profile(profile: LatencyProfile, bundle: Bundle) -> None:
+def check_profile(profile: LatencyProfile, bundle: Bundle, here: Device | None = None) -> None:
     """Refuse a profile of another bundle or another device, before any engine is loaded.
+
+    Args:
+        profile: that is to be believed.
+        bundle: that it speaks of.
+        here: this device, where it has been asked already.
 
     Raises:
         ProfileError: what differs, and the command that makes the right profile.
@@ -27,7 +32,7 @@ def check_profile(profile: LatencyProfile, bundle: Bundle) -> None:
         e.name for e in manifest.exits
     ]:
         raise ProfileError(f"the profile does not name the units and exits of {bundle.path}; {_remedy(bundle)}")
-    _compare("device", profile.device, this_device(), bundle)
+    _compare("device", profile.device, here or this_device(), bundle)
 
 
 def speaks_of(profile: LatencyProfile, manifest: Manifest) -> bool:

@@ -5,39 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
-import stat
-import subprocess
 from pathlib import Path
 
+from jetson.power import nvpmodel
 from jetson.profiling.profile import Conditions, Device
+from jetson.sysfiles import number, read_text
+from jetson.telemetry.reading import Reading, is_measured
+from jetson.telemetry.zones import thermal_zones
 
 PROC, SYS, ETC = Path("/proc"), Path("/sys"), Path("/etc")
-FILE_BYTES = 1 << 20
-"""Of a file that are read; what is looked for stands in its first lines."""
 JETSON_GPUS = {"nvidia,tegra234": "Orin", "nvidia,tegra264": "NVIDIA Thor"}
 """A Jetson's system-on-chip, as its device tree has it, and what CUDA calls the GPU in it."""
-
-
-def read_text(file: Path) -> str | None:
-    """What a regular file says at its beginning, without the NUL that the device tree ends its strings with.
-
-    None for a file that says nothing or cannot be read, and for anything else: a pipe would let us wait for ever.
-    """
-    try:
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    except (OSError, ValueError):
-        return None
-    try:
-        content = b""
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            while len(content) < FILE_BYTES and (chunk := os.read(handle, FILE_BYTES)):  # /proc gives a page at a time
-                content += chunk
-        return content.decode(errors="replace").strip("\0 \t\r\n") or None
-    except OSError:
-        return None
-    finally:
-        os.close(handle)
 
 
 def available_cores() -> int:
@@ -54,17 +32,24 @@ def this_device() -> Device:
         board=read_text(PROC / "device-tree" / "model"),
         jetpack=l4t_release(read_text(ETC / "nv_tegra_release") or ""),
         gpu=gpu_name(PROC),
-        power_mode=_power_mode(),
+        power_mode=nvpmodel.current(),
     )
 
 
-def conditions() -> Conditions:
-    """Temperature, clock and load at this moment."""
-    clock_khz = _number(SYS / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+def conditions(reading: Reading | None = None) -> Conditions:
+    """Temperature, clocks, load and power at this moment.
+
+    Args:
+        reading: of the board's own telemetry, taken just now; None where there is none.
+    """
+    clock_khz = number(SYS / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    told = reading.hottest_c if reading is not None else None
     return Conditions(
-        temperature_c=hottest_c(SYS),
+        temperature_c=hottest_c(SYS) if told is None else told,
         cpu_mhz=clock_khz / 1000 if clock_khz else _cpuinfo_mhz(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        gpu_mhz=reading.gpu_mhz if reading is not None else None,
+        power_w=reading.power_w if reading is not None else None,
     )
 
 
@@ -74,20 +59,13 @@ def l4t_release(line: str) -> str | None:
     return f"R{found[1]}.{found[2]}" if found else None
 
 
-def power_mode(text: str) -> str | None:
-    """The mode's name from what `nvpmodel -q` prints, e.g. `NV Power Mode: MAXN_SUPER`."""
-    found = re.search(r"NV Power Mode:\s*(\S+)", text)
-    return found[1] if found else None
-
-
 def hottest_c(sys: Path) -> float | None:
-    """The hottest thermal zone, degrees Celsius; zones that are off tell nonsense and do not count.
+    """The hottest thermal zone, degrees Celsius; zones that are off or made up do not count.
 
     Args:
         sys: where /sys is.
     """
-    zones = [_number(f) for f in sorted((sys / "class" / "thermal").glob("thermal_zone*/temp"))]
-    known = [z / 1000 for z in zones if z is not None and -40_000 < z < 150_000]
+    known = [c for name, c in thermal_zones(sys).items() if is_measured(name, c)]
     return max(known) if known else None
 
 
@@ -128,32 +106,6 @@ def processor_name(cpuinfo: str) -> str | None:
     return "ARM " + ", ".join(sorted(cores)) if cores else None
 
 
-def _power_mode() -> str | None:
-    if not shutil.which("nvpmodel"):
-        return None
-    try:
-        done = subprocess.run(
-            ["nvpmodel", "-q"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return power_mode(done.stdout)
-
-
 def _cpuinfo_mhz() -> float | None:
     found = re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", read_text(PROC / "cpuinfo") or "", re.MULTILINE)
     return float(found[0]) if found else None
-
-
-def _number(file: Path) -> float | None:
-    text = read_text(file)
-    try:
-        return float(text) if text is not None else None
-    except ValueError:
-        return None

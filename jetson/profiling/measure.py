@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from jetson.bundle import Bundle
-from jetson.engines import load_engines
+from jetson.engines import Engines, load_engines
 from jetson.errors import BadInput
 from jetson.log import get_logger
-from jetson.manifest import Precision
+from jetson.manifest import Manifest, Precision
 from jetson.preprocessing import MAX_EDGE
+from jetson.profiling import circumstances
+from jetson.profiling.bursts import BURST_S, measure_energy
 from jetson.profiling.call import call_ms
 from jetson.profiling.device import conditions, this_device
-from jetson.profiling.profile import ExitLatency, LatencyProfile, Sketch, UnitLatency
+from jetson.profiling.energy import Energy
+from jetson.profiling.profile import Circumstance, ExitLatency, LatencyProfile, Sketch, UnitLatency
 from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.policy import EveryExit, Policy, StaticExit
+from jetson.telemetry import sources
+from jetson.telemetry.reading import Reading
 
 logger = get_logger(__name__)
 ROUNDS = 1000
@@ -38,6 +45,9 @@ def measure(
     seconds: float = 30.0,
     warm_up: int = 20,
     frame: tuple[int, int] | None = None,
+    others: Sequence[str] = (),
+    idle_s: float = circumstances.IDLE_S,
+    burst_s: float | None = BURST_S,
     progress: Progress | None = None,
 ) -> LatencyProfile:
     """Profile a bundle.
@@ -54,6 +64,9 @@ def measure(
         seconds: or when this time is over, but not before 20 rounds.
         warm_up: rounds that are not counted.
         frame: height and width of the camera frames; the model's own size when None.
+        others: circumstances to measure latency under as well, of `circumstances.NAMES`, each for `seconds`.
+        idle_s: the pause before each inference of `idle`.
+        burst_s: how long each unit is run for its energy, where the board tells what it draws; None not to.
         progress: told the share that is done, 0..1.
 
     Raises:
@@ -62,6 +75,10 @@ def measure(
     """
     if rounds < 1 or warm_up < 0 or not seconds >= 0:
         raise BadInput("rounds must be at least 1, warm-up and seconds not negative")
+    if not set(others) <= set(circumstances.NAMES) or not 0.0 <= idle_s < math.inf:
+        raise BadInput(f"circumstances are {', '.join(circumstances.NAMES)}, and a pause is not negative")
+    if burst_s is not None and not 0.0 < burst_s < math.inf:
+        raise BadInput("a burst lasts longer than nothing")
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     manifest = opened.manifest
     height, width = frame or (manifest.preprocessing.height, manifest.preprocessing.width)
@@ -79,11 +96,14 @@ def measure(
     preprocess: list[float] = []
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (4, height, width, manifest.preprocessing.channels), dtype=np.uint8)
+    told = glance() if burst_s else None
+    with_energy = told is not None and told.power_w is not None
+    tell = Steps(progress, 1 + len(others) + with_energy)
     before, began = conditions(), clock()
     done = 0
     for index in range(-warm_up, rounds):
         if index == 0:
-            before, began = conditions(), clock()
+            before, began = conditions(glance()), clock()
         spent = clock() - began
         if index >= min(MIN_ROUNDS, rounds) and spent > seconds:
             break
@@ -103,8 +123,8 @@ def measure(
             if choice:
                 exits[choice - 1].append(answer.elapsed_ms)
         done = max(index + 1, 0)
-        if progress is not None:
-            progress(max(0.0, min(1.0, max(done / rounds, spent / seconds if seconds and index >= 0 else 0.0))))
+        tell(max(done / rounds, spent / seconds if seconds and index >= 0 else 0.0))
+    after = conditions(glance())
     profile = LatencyProfile(
         bundle=manifest.identity_at(engines.precisions),
         device=this_device(),
@@ -127,9 +147,79 @@ def measure(
         ),
         memory=engines.memory,
         call_ms=call_ms(engines.info.name, lambda: engines.run(paths.segments[0])),
+        circumstances=tuple(
+            _under(name, opened, engines, (height, width), idle_s, seconds, tell.next()) for name in others
+        ),
         start=before,
-        end=conditions(),
+        end=after,
     )
+    used = _energy(engines, manifest, burst_s, tell.next()) if burst_s and with_energy else None
     engines.close()
     logger.info("profiled %s in %.2f s: %d rounds of %d paths", opened.path, clock() - began, done, len(policies))
-    return profile
+    return profile if used is None else _with_energy(profile, used, manifest)
+
+
+def _with_energy(profile: LatencyProfile, used: Energy, manifest: Manifest) -> LatencyProfile:
+    # A branch that is fused into a segment is in the segment's energy.
+    mj = {name: unit.mj for name, unit in used.units.items()}
+    exits = tuple(
+        msgspec.structs.replace(e, energy_mj=sum(mj.get(unit, 0.0) for unit in stated.units))
+        for e, stated in zip(profile.exits, manifest.exits, strict=True)
+    )
+    return msgspec.structs.replace(profile, energy=used, power_w=used.power_w, exits=exits)
+
+
+def _under(
+    name: str,
+    bundle: Bundle,
+    engines: Engines,
+    frame: tuple[int, int],
+    idle_s: float,
+    seconds: float,
+    progress: Progress,
+) -> Circumstance:
+    if name == "cold":
+        return circumstances.cold(bundle, engines, frame, seconds, progress)
+    if name == "idle":
+        return circumstances.idle(bundle, engines, frame, idle_s, seconds, progress)
+    return circumstances.loaded(bundle, engines, frame, seconds, progress)
+
+
+def _energy(engines: Engines, manifest: Manifest, burst_s: float, progress: Progress) -> Energy | None:
+    recorder = sources.record()
+    if recorder is None:
+        return None
+    with recorder:
+        return measure_energy(engines, manifest, recorder, burst_s, progress)
+
+
+def glance() -> Reading | None:
+    """What the board's telemetry tells now; nothing of it runs on afterwards, beside what is measured."""
+    recorder = sources.record()
+    if recorder is None:
+        return None
+    with recorder:
+        return recorder.next()
+
+
+class Steps:
+    """Progress through several steps of about the same length."""
+
+    def __init__(self, progress: Progress | None, steps: int) -> None:
+        """Begin with the first.
+
+        Args:
+            progress: told the share of all steps that is done; None for nobody.
+            steps: how many there are.
+        """
+        self._progress, self._steps, self._done = progress, steps, 0
+
+    def __call__(self, share: float) -> None:
+        """So much of the present step is done, 0..1."""
+        if self._progress is not None:
+            self._progress((self._done + max(0.0, min(1.0, share))) / self._steps)
+
+    def next(self) -> Progress:
+        """The next step begins."""
+        self._done += 1
+        return self

@@ -10,6 +10,7 @@ Format and versions are documented in docs/reference/profile.md. Three times are
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +21,15 @@ import numpy.typing as npt
 from jetson.errors import ProfileError
 from jetson.files import storage, write_file
 from jetson.manifest import Precision
+from jetson.profiling.energy import Energy
 from jetson.profiling.memory import MemoryUse
 from jetson.record import Record
 
 FORMAT = "offramp-profile"
-VERSION = 4
-READABLE = (1, 2, 3, 4)
-"""Version 1 knew one precision, the units' own; version 2 no power; version 3 no cost of a call."""
+VERSION = 5
+READABLE = (1, 2, 3, 4, 5)
+"""Version 1 knew one precision, the units' own; version 2 no power; version 3 no cost of a call; version 4 no energy of
+units and no latency but the warm one."""
 LEVELS = (0.01, 0.02, 0.05, *(round(0.1 + 0.05 * i, 2) for i in range(17)), 0.95, 0.98, 0.99, 0.995, 0.999)
 """Probabilities at which a sketch keeps its quantiles: p1 .. p99.9."""
 LONGEST_MS = 1e9
@@ -74,6 +77,8 @@ class ExitLatency(Record, frozen=True, kw_only=True):
 
     name: str
     end_to_end_ms: Sketch
+    energy_mj: float | None = None
+    """Of the units on the way, millijoules; None where it was not measured."""
 
 
 class Device(Record, frozen=True, kw_only=True):
@@ -102,6 +107,29 @@ class Conditions(Record, frozen=True, kw_only=True):
     temperature_c: float | None = None
     cpu_mhz: float | None = None
     load: float | None = None
+    gpu_mhz: float | None = None
+    power_w: float | None = None
+
+
+class Circumstance(Record, frozen=True, kw_only=True):
+    """Latency under other circumstances than those of the profile itself, which is of a warm and idle device."""
+
+    name: Literal["cold", "idle", "loaded"]
+    """`cold`: the first inference after loading, in a process that ran units before. `idle`: after a pause. `loaded`:
+    while another process, or several, keep the device busy."""
+    units: dict[str, Sketch]
+    """From boundary to boundary."""
+    exits: tuple[ExitLatency, ...]
+    load_ms: Sketch | None = None
+    """Of `cold`: what loading took before."""
+    pause_s: float | None = None
+    """Of `idle`: how long the device rested before each inference."""
+    others: int | None = None
+    """Of `loaded`: how many processes beside this one ran the deepest exit over and over,"""
+    other_ms: float | None = None
+    """and what it took there on average."""
+    start: Conditions
+    end: Conditions
 
 
 class LatencyProfile(Record, frozen=True, kw_only=True):
@@ -126,6 +154,10 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
     """What the engines held; None where they do not tell."""
     power_w: float | None = None
     """Watts that the whole board draws on average while units run; None where that was not measured."""
+    energy: Energy | None = None
+    """What that is made of; None where it was not measured."""
+    circumstances: tuple[Circumstance, ...] = ()
+    """Those that were asked for."""
     call_ms: float | None = None
     """What a call of the engine takes for a unit that computes nothing; None with a GPU, and where nobody measured."""
     start: Conditions
@@ -149,6 +181,8 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
         """
         file = Path(path)
         with storage(file, "read"):
+            if any(file.glob("*.json")):
+                raise ProfileError(f"{file}: a folder; give one of the profiles in it, each is of another power mode")
             if not file.is_file():
                 raise ProfileError(f"{file}: no such profile; make one with: offramp profile BUNDLE --out {file}")
             content = file.read_bytes()
@@ -177,6 +211,11 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
             raise ProfileError(f"{file}: no units, no exits, or an impossible number of threads; measure again")
         if self.power_w is not None and not 0.0 < self.power_w <= MOST_W:
             raise ProfileError(f"{file}: a device does not draw {self.power_w!r} W; measure again")
+        energies = [e.energy_mj for e in self.exits if e.energy_mj is not None]
+        if (self.energy is not None and not self.energy.possible(MOST_W)) or not all(
+            0.0 < e < math.inf for e in energies
+        ):
+            raise ProfileError(f"{file}: its energies are none that units take; measure again")
         if self.call_ms is not None and not 0.0 <= self.call_ms <= LONGEST_MS:
             raise ProfileError(f"{file}: a call does not take {self.call_ms!r} ms; measure again")
         sketches = {"preprocess_ms": self.preprocess_ms}
@@ -185,6 +224,11 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
             if unit.gpu_ms is not None:
                 sketches[f"{name}.gpu_ms"] = unit.gpu_ms
         sketches |= {f"exit {e.name}": e.end_to_end_ms for e in self.exits}
+        for found in self.circumstances:
+            sketches |= {f"{found.name} {name}": sketch for name, sketch in found.units.items()}
+            sketches |= {f"{found.name} exit {e.name}": e.end_to_end_ms for e in found.exits}
+            if found.load_ms is not None:
+                sketches[f"{found.name} load_ms"] = found.load_ms
         for name, sketch in sketches.items():
             values = sketch.quantiles
             usable = len(values) == len(LEVELS) and all(0 <= v <= LONGEST_MS for v in values)

@@ -151,6 +151,10 @@ class Planner(Ruled):
             self._thread = threading.Thread(target=self.refresh, daemon=True)
             self._thread.start()
 
+    def look_soon(self) -> None:
+        """Look after the next frame whether what is remembered asks for other tables: it was learnt elsewhere."""
+        self._next = self._frames + 1
+
     def refresh(self) -> bool:
         """Solve anew with what was learnt of budgets and stalls, if that has changed; tells whether it was."""
         now = self._solver.depends_on(self.memory)

@@ -17,7 +17,7 @@ PACKAGES = ("jetson", "calibration", "toolkit")
 HOST_ONLY = ("toolkit/models", "toolkit/training", "toolkit/export")  # these may import PyTorch at the top
 OPTIONAL = (
     *("torch", "transformers", "accelerate", "onnx", "onnxscript", "safetensors", "sklearn", "scipy", "numba", "PIL"),
-    *("cv2", "jinja2", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "mlxtend", "playwright", "matplotlib"),
+    *("cv2", "jinja2", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "mlxtend", "playwright", "matplotlib", "jtop"),
 )
 ALLOWED_ON_DEVICE = ("numpy", "msgspec", "jetson")
 # A `sitecustomize.py` is run by every Python that finds it, so whole commands can be tried without a package.

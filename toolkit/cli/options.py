@@ -40,6 +40,14 @@ PRECISION = click.option(
 LIKE = click.option(
     "--like", type=click.Path(path_type=Path), help="With --hidden: a trace of budgets like those to be expected."
 )
+PROFILES = click.option(
+    "--profile",
+    "profile_files",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Of BUNDLE, made here; several, or a folder, one for each power mode.",
+)
 LATE = click.option(
     "--late",
     default="lost",
@@ -80,6 +88,26 @@ class Precisions(click.ParamType):
         if not set(words) <= set(known):
             self.fail(f"{value!r} is not a list of precisions: give some of {', '.join(known)}, e.g. fp16", param, ctx)
         return words  # type: ignore[return-value]
+
+
+class Names(click.ParamType):
+    """`cold,idle`: a tuple that names each once."""
+
+    name = "NAME[,NAME]"
+
+    def __init__(self, known: tuple[str, ...] = ()) -> None:
+        """Say which there are; any when none is given."""
+        self.known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        words = tuple(dict.fromkeys(w.strip() for w in str(value).split(",")))
+        if not all(words) or (self.known and not set(words) <= set(self.known)):
+            some = f"some of {', '.join(self.known)}" if self.known else "names"
+            self.fail(f"{value!r} is not a list of names: give {some}, with commas between", param, ctx)
+        return words
 
 
 class Size(click.ParamType):

@@ -10,20 +10,30 @@ import click
 from jetson.errors import BadInput
 from jetson.files import check_writable
 from jetson.manifest import Precision
-from jetson.profiling.profile import LatencyProfile
 from jetson.replay import on_budget, on_trace
 from jetson.runtime import Runtime
 from jetson.scheduling.budget import Budget
 from jetson.scheduling.induction import Late
 from jetson.scheduling.trace import load_trace
-from toolkit.cli.options import BUNDLE, ENGINE, JSON, LATE, LIKE, PRECISION, PRICE_PER_MJ, Size, expected_budgets
+from toolkit.cli.options import (
+    BUNDLE,
+    ENGINE,
+    JSON,
+    LATE,
+    LIKE,
+    PRECISION,
+    PRICE_PER_MJ,
+    PROFILES,
+    Size,
+    expected_budgets,
+)
 from toolkit.cli.run_loop import Told, answer_all
 from toolkit.cli.run_source import Fps, FpsOption, open_source
 
 
 @click.command("run")
 @BUNDLE
-@click.option("--profile", "profile_file", required=True, type=click.Path(path_type=Path), help="Of BUNDLE, made here.")
+@PROFILES
 @click.option(
     "--data",
     required=True,
@@ -67,7 +77,7 @@ from toolkit.cli.run_source import Fps, FpsOption, open_source
 @JSON
 def command(
     bundle: Path,
-    profile_file: Path,
+    profile_files: tuple[Path, ...],
     data: str,
     split: str,
     fps: Fps | None,
@@ -115,11 +125,10 @@ def command(
     for file in (record, record_trace):
         if file is not None:
             check_writable(file)
-    profile = LatencyProfile.load(profile_file)
     revised = any(line.revise_at_ms is not None for line in trace or ())
     runtime = Runtime.load(
         bundle,
-        profile,
+        profile_files,
         engine=engine,
         precision=precision,
         policy=policy,
@@ -131,6 +140,8 @@ def command(
         level=level,
         ahead=not (revised or hidden),
     )
+    profile = runtime.profile
+    assert profile is not None
     with contextlib.closing(runtime):
         source = open_source(
             data,

@@ -21,7 +21,12 @@ from toolkit.cli.options import BUNDLE, ENGINE, JSON, LATE, PRECISION, THREADS
 
 @click.command("serve")
 @BUNDLE
-@click.option("--profile", type=click.Path(path_type=Path), help="Of BUNDLE, made here; without it no budgets.")
+@click.option(
+    "--profile",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Of BUNDLE, made here; several, or a folder, one for each power mode; without any no budgets.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this TCP port; 0 for any that is free.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Who may connect: 0.0.0.0 is everybody.")
 @click.option("--socket", "place", type=click.Path(path_type=Path), help="Listen on this Unix socket instead.")
@@ -35,7 +40,7 @@ from toolkit.cli.options import BUNDLE, ENGINE, JSON, LATE, PRECISION, THREADS
 @JSON
 def command(
     bundle: Path,
-    profile: Path | None,
+    profile: tuple[Path, ...],
     port: int | None,
     host: str,
     place: Path | None,
@@ -56,7 +61,7 @@ def command(
         raise BadInput("give either --port or --socket")
     runtime = Runtime.load(
         bundle,
-        profile,
+        profile or None,
         engine=engine,
         threads=threads,
         precision=precision,

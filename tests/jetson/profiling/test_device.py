@@ -5,8 +5,10 @@ import subprocess
 
 import pytest
 
+from jetson.power import nvpmodel
+from jetson.power.nvpmodel import power_mode
 from jetson.profiling import device
-from jetson.profiling.device import conditions, l4t_release, power_mode, this_device
+from jetson.profiling.device import conditions, l4t_release, this_device
 
 NVIDIA_RELEASES = [
     (
@@ -67,7 +69,7 @@ def machine(tmp_path, monkeypatch):
     """A function that makes files under a root of our own, which then is all that the device tells."""
     for name in ("PROC", "SYS", "ETC"):
         monkeypatch.setattr(device, name, tmp_path / name.lower())
-    monkeypatch.setattr(device.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(nvpmodel.shutil, "which", lambda _name: None)
 
     def write(**files):
         for name, content in files.items():
@@ -103,9 +105,9 @@ def test_an_orin_nano(machine, monkeypatch):
             "etc__nv_tegra_release": NVIDIA_RELEASES[1][0],
         }
     )
-    monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(nvpmodel.shutil, "which", lambda name: f"/usr/sbin/{name}")
     done = subprocess.CompletedProcess([], 0, "NV Power Mode: MAXN_SUPER\n2\n", "")
-    monkeypatch.setattr(device.subprocess, "run", lambda *_args, **_options: done)
+    monkeypatch.setattr(nvpmodel.subprocess, "run", lambda *_args, **_options: done)
     found = this_device()
     assert found.board == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
     assert (found.jetpack, found.power_mode, found.processor) == ("R36.4.3", "MAXN_SUPER", "ARM 0x41/0xd42")
@@ -121,20 +123,19 @@ def test_a_machine_that_tells_nothing(machine):
 
 @pytest.mark.parametrize("failure", [OSError("no"), subprocess.TimeoutExpired("nvpmodel", 5)])
 def test_an_nvpmodel_that_does_not_answer_is_no_power_mode(machine, monkeypatch, failure):
-    monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(nvpmodel.shutil, "which", lambda name: f"/usr/sbin/{name}")
 
     def fail(*_args, **_options):
         raise failure
 
-    monkeypatch.setattr(device.subprocess, "run", fail)
+    monkeypatch.setattr(nvpmodel.subprocess, "run", fail)
     assert this_device().power_mode is None
 
 
 def test_an_nvpmodel_that_prints_anything_is_no_power_mode(machine, monkeypatch):
     (machine.root / "nvpmodel").write_text("#!/bin/sh\nprintf '\\377\\376\\000'; exit 1\n")
     (machine.root / "nvpmodel").chmod(0o755)
-    monkeypatch.setenv("PATH", str(machine.root), prepend=os.pathsep)
-    monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(nvpmodel.shutil, "which", lambda name: str(machine.root / name))
     assert this_device().power_mode is None
 
 

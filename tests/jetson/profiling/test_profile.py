@@ -53,6 +53,8 @@ def test_a_profile_survives_the_way_to_disk_and_back(profile, tmp_path):
 def test_a_missing_profile_says_how_to_make_one(tmp_path):
     refuses(tmp_path / "p.json", r"no such profile; make one with: offramp profile BUNDLE --out .*p\.json")
     refuses(tmp_path, "no such profile")
+    (tmp_path / "15W.json").touch()
+    refuses(tmp_path, "a folder; give one of the profiles in it")
     with pytest.raises(StorageError, match="cannot read"):
         LatencyProfile.load("x" * 5000)
 
@@ -66,7 +68,7 @@ def test_a_missing_profile_says_how_to_make_one(tmp_path):
         (b"[]", "not an Offramp profile"),
         (b"{}", "not an Offramp profile"),
         (b'{"format": "offramp-bundle", "version": 1}', "not an Offramp profile"),
-        (b'{"format": "offramp-profile", "version": 5}', "format version 5 is not the one"),
+        (b'{"format": "offramp-profile", "version": 6}', "format version 6 is not the one"),
         (b'{"format": "offramp-profile", "version": "1"}', "format version '1' is not the one"),
         (b'{"format": "offramp-profile"}', "format version None is not the one"),
         (b'{"format": "offramp-profile", "version": 1}', "missing required field"),
@@ -141,6 +143,52 @@ def test_a_quantile_that_is_no_number_is_refused(profile, tmp_path, literal):
 )
 def test_figures_that_cannot_be_are_refused(spoil, path_and_value, says):
     refuses(spoil(*path_and_value), says)
+
+
+ENERGY = {
+    "source": "tegrastats",
+    "rails": ["VDD_IN"],
+    "idle_w": 3.0,
+    "idle_readings": 18,
+    "units": {
+        "head": {"mj": 25.0, "above_idle_mj": 10.0, "power_w": 5.0, "run_ms": 5.0, "runs": 400, "readings": 18},
+        "segment-1": {"mj": 140.0, "above_idle_mj": 80.0, "power_w": 7.0, "run_ms": 20.0, "runs": 100, "readings": 18},
+    },
+}
+
+
+def test_energies_that_cannot_be_are_refused(spoil):
+    found = LatencyProfile.load(spoil("energy", ENERGY))
+    assert found.energy.power_w == pytest.approx(165 / 25)
+    head = ENERGY["units"]["head"]
+    for wrong in ({"power_w": -5.0}, {"run_ms": 0.0}, {"mj": 1e9}, {"mj": -1.0}):
+        refuses(spoil("energy", ENERGY | {"units": {"head": head | wrong}}), "its energies are none that units take")
+    refuses(spoil("energy", ENERGY | {"units": {}}), "its energies are none")
+    refuses(spoil("energy", ENERGY | {"idle_w": -1.0}), "its energies are none")
+    refuses(spoil("exits", 0, "energy_mj", -1.0), "its energies are none")
+
+
+def test_quantiles_under_other_circumstances_are_checked_too(profile, spoil):
+    good = msgspec.to_builtins(profile.units["head"].host_ms)
+    cold = {"name": "cold", "units": {"head": good}, "exits": [], "load_ms": good, "start": {}, "end": {}}
+    assert LatencyProfile.load(spoil("circumstances", [cold])).circumstances[0].load_ms.n == good["n"]
+    bad = good | {"quantiles": [1.0]}
+    refuses(spoil("circumstances", [cold | {"load_ms": bad}]), "the quantiles of cold load_ms")
+    refuses(spoil("circumstances", [cold | {"units": {"head": bad}}]), "the quantiles of cold head")
+    refuses(spoil("circumstances", [cold | {"name": "hot"}]), "Invalid enum value 'hot'")
+
+
+def test_a_profile_of_version_4_is_read(profile, tmp_path):
+    """It knew neither energy nor circumstances, nor a GPU's clock and the power at start and end."""
+    data = msgspec.to_builtins(profile)
+    del data["energy"], data["circumstances"]
+    for exit_ in data["exits"]:
+        del exit_["energy_mj"]
+    for moment in ("start", "end"):
+        del data[moment]["gpu_mhz"], data[moment]["power_w"]
+    (tmp_path / "p.json").write_text(json.dumps(data | {"version": 4, "power_w": 5.5}))
+    found = LatencyProfile.load(tmp_path / "p.json")
+    assert found == msgspec.structs.replace(profile, power_w=5.5) and found.version == 5
 
 
 def test_gpu_quantiles_are_checked_too(spoil):

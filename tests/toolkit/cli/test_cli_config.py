@@ -141,7 +141,7 @@ def test_a_file_gives_what_a_command_demands(here, capsys):
         ("[train]\nlr = 'high'", "[train] lr must be a number, not 'high'"),
         ("[run]\nno-pace = 1", "[run] no-pace must be true or false, not 1"),
         ("[run]\nprofile = 1", "[run] profile must be text in quotes, not 1"),
-        ("[run]\nprofile = ['a', 'b']", "[run] profile must be text in quotes, not ['a', 'b']"),
+        ("[run]\ndata = ['a', 'b']", "[run] data must be text in quotes, not ['a', 'b']"),
         ("[run]\nprofile = 1979-05-27", "[run] profile must be text in quotes, not datetime.date(1979, 5, 27)"),
         ("[run]\nsplit = 'all'", "[run] split: 'all' is not one of 'train', 'calibration', 'test'."),
         ("[profile]\nrounds = 0", "[profile] rounds: 0 is not in the range x>=1."),
