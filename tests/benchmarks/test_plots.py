@@ -80,7 +80,7 @@ def results_of(picture):
 
 
 def test_every_picture_shows_the_results_that_are_there():
-    drawn = sorted(IMAGES.glob("*.svg"))
+    drawn = sorted(p for p in IMAGES.glob("*.svg") if p.stem != "offramp")  # docs/picture.py draws that one
     told = {p.stem: re.findall(r"sha256 (\w{64})<", p.read_text()) for p in drawn}
     assert told == {name: [sha256_file(RESULTS / f"{results_of(name)}.json")] for name in told}
     assert {f"scheduling-{name}" for name in BUNDLES} <= set(told)

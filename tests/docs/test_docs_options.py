@@ -21,9 +21,9 @@ PAGES = [
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 CALL = re.compile(r"(?:\bofframp|-m toolkit) +([a-z][a-z-]*)((?:\\\n|[^;&|#\n`])*)")
 SPAN = re.compile(r"`([^`\n]+)`")
-OF_ALL = {"--version", "--help"}
+OF_ALL = {"--help", *(opt for p in cli.params for opt in (*p.opts, *p.secondary_opts))}
 """Of `offramp` itself, or of each command."""
-OF_OTHERS = {"--extra-index-url", "--system-site-packages"}
+OF_OTHERS = {"--extra-index-url", "--system-site-packages", "--python-version", "--platform"}
 """Of pip and venv."""
 
 
