@@ -5,7 +5,6 @@ Formats grow: a reading that this page has no words for is shown under the name 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -62,9 +61,8 @@ def power(profile: LatencyProfile) -> str:
 def energy_mj(profile: LatencyProfile, name: str) -> float | None:
     """Of an answer at an exit: what the profile says, else the board's watts over the exit's mean time."""
     found = next(e for e in profile.exits if e.name == name)
-    own: Any = getattr(found, "energy_mj", None)
-    if is_number(own):
-        return float(own)
+    if found.energy_mj is not None:
+        return found.energy_mj
     return None if profile.power_w is None else profile.power_w * found.end_to_end_ms.mean
 
 
@@ -77,9 +75,9 @@ CIRCUMSTANCES = {
 
 def circumstances(profile: LatencyProfile) -> list[tuple[str, str, dict[str, float]]]:
     """Latency that is not the warm one: name, what it is, and the median by exit; none where none was measured."""
-    found: Sequence[Any] = getattr(profile, "circumstances", ())
     return [
-        (c.name, CIRCUMSTANCES.get(c.name, ""), {e.name: float(e.end_to_end_ms.median) for e in c.exits}) for c in found
+        (c.name, CIRCUMSTANCES.get(c.name, ""), {e.name: e.end_to_end_ms.median for e in c.exits})
+        for c in profile.circumstances
     ]
 
 
