@@ -237,6 +237,6 @@ def _measured(measured: Measured) -> list[Fact]:
         Fact("Engine", engine_name(profile)),
         Fact("Precision", precision_name(profile)),
         Fact("Measured", f"{moment(profile.created)}, {profile.frames:,} frames"),
-        Fact("Board power", power(profile)),
+        Fact("Board power while units run", power(profile)),
         *(Fact(f"{reading_name(key)}, start → end", from_to(profile, key)) for key, _ in conditions(profile.start)),
     ]

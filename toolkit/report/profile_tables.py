@@ -38,7 +38,7 @@ def conditions_table(run: Run) -> Table:
         ("Engine", [engine_name(p) for p in profiles]),
         ("Precision", [precision_name(p) for p in profiles]),
         *((f"{reading_name(key)}, start → end", [from_to(p, key) for p in profiles]) for key in keys),
-        ("Board power", [power(p) for p in profiles]),
+        ("Board power while units run", [power(p) for p in profiles]),
         ("Measured", [moment(p.created) for p in profiles]),
         ("Rounds", [f"{p.exits[0].end_to_end_ms.n:,}" for p in profiles]),
     ]
