@@ -23,7 +23,7 @@ def read(board: Any, at: float) -> Reading:
         rails_w=_rails_w(_mapping(board, "power")),
         temperatures_c=_temperatures_c(_mapping(board, "temperature")),
         cpu_mhz=_cpu_mhz(_mapping(board, "cpu")),
-        gpu_mhz=_gpu_mhz(_mapping(board, "gpu")),
+        gpu_mhz=_gpu_mhz(getattr(board, "gpu", None)),
     )
 
 
@@ -51,8 +51,10 @@ def _cpu_mhz(cpu: Mapping[str, Any]) -> tuple[float, ...]:
     return tuple(k / 1e3 for k in khz if k)
 
 
-def _gpu_mhz(gpus: Mapping[str, Any]) -> float | None:
-    khz = [_number(gpu.get("freq"), "cur") for gpu in gpus.values() if isinstance(gpu, Mapping)]
+def _gpu_mhz(gpus: Any) -> float | None:
+    """Of its `GPU`, which has a dict's methods and is none."""
+    found = gpus.values() if hasattr(gpus, "values") else ()
+    khz = [_number(gpu.get("freq"), "cur") for gpu in found if isinstance(gpu, Mapping)]
     return max((k / 1e3 for k in khz if k), default=None)
 
 

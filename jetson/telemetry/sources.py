@@ -18,6 +18,9 @@ from jetson.telemetry.recorder import Recorder, Source
 from jetson.telemetry.zones import thermal_zones
 
 SYS = Path("/sys")
+JTOP_SOCKET = Path("/run/jtop.sock")
+"""Of jetson-stats' service. Without it the package is not imported: its client looks through the system's libraries, in
+a thread, before it finds out that nobody answers."""
 JTOP_S, TEGRASTATS_S, SENSORS_S = 0.5, 0.1, 0.05
 """Between two readings. jetson-stats reads all there is at every turn, for all its clients."""
 END_S = 2.0
@@ -145,7 +148,7 @@ def _tegrastats() -> Source | None:
 
 
 def _jtop() -> Source | None:
-    return Jtop()
+    return Jtop() if JTOP_SOCKET.exists() else None
 
 
 WAYS: tuple[Callable[[], Source | None], ...] = (_jtop, _tegrastats, _sensors)

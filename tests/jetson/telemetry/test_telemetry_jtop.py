@@ -41,6 +41,16 @@ def test_an_orin_nano():
     assert (found.at, found.cpu_mhz, found.gpu_mhz) == (7.0, (1510.4,), 306.0)
 
 
+def test_its_gpu_is_no_dict():
+    """In version 4 and later it is an object with the methods of one."""
+
+    class Gpu:
+        def values(self):
+            return [{"type": "integrated", "freq": {"cur": 612000, "GPC": [612000, 612000]}}]
+
+    assert read(board(gpu=Gpu()), 0.0).gpu_mhz == 612.0
+
+
 def test_a_total_that_is_the_sum_of_all_rails_is_not_taken():
     """On an AGX Orin it would count VDDQ_VDD2_1V8AO twice."""
     rails = {"VDD_GPU_SOC": 3000, "VDD_CPU_CV": 800, "VIN_SYS_5V0": 4000, "VDDQ_VDD2_1V8AO": 300}

@@ -17,6 +17,7 @@ from tests.telemetry import THOR_38_4, XAVIER_NX_35
 def nowhere(tmp_path, monkeypatch):
     """A machine without any of them."""
     monkeypatch.setattr(sources, "SYS", tmp_path / "sys")
+    monkeypatch.setattr(sources, "JTOP_SOCKET", tmp_path / "jtop.sock")
     monkeypatch.setattr(recorder, "FIRST_S", 60.0)  # a busy machine must not make a difference
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setitem(sys.modules, "jtop", None)  # importing it fails
@@ -76,6 +77,7 @@ class Client:
 
 
 def jtop(monkeypatch, answers):
+    sources.JTOP_SOCKET.touch()
     module = ModuleType("jtop")
     module.jtop = type("jtop", (Client,), {"answers": answers})
     monkeypatch.setitem(sys.modules, "jtop", module)
@@ -129,6 +131,13 @@ def test_jetson_stats_comes_first(orin_nano, monkeypatch):
 
 def test_a_service_that_does_not_answer_leaves_it_to_the_next(orin_nano, monkeypatch):
     jtop(monkeypatch, answers=False)
+    with record() as found:
+        assert found.source.name == "ina3221"
+
+
+def test_jetson_stats_is_not_asked_where_its_service_is_not(orin_nano, monkeypatch):
+    jtop(monkeypatch, answers=True)
+    sources.JTOP_SOCKET.unlink()
     with record() as found:
         assert found.source.name == "ina3221"
 
