@@ -20,7 +20,7 @@ ENDS = ("SIGINT", "SIGTERM", "SIGHUP")
 def back_to(tool: NvpModel, before: PowerMode, told: Callable[[], object]) -> Iterator[None]:
     """Change back to a mode at the end of the block, however that comes.
 
-    While it changes back, no signal interrupts it; what came then is dealt with afterwards.
+    The first signal ends the block as it would without us. From then on, and while it changes back, further ones wait.
 
     Args:
         tool: changes modes.
@@ -30,13 +30,15 @@ def back_to(tool: NvpModel, before: PowerMode, told: Callable[[], object]) -> It
     Raises:
         WorkFailed: the mode does not hold again; the message says what to do by hand.
     """
-    with _hangups():
+    with _Signals() as signals:
         try:
-            yield
-        finally:
-            with _uninterrupted():
-                _restore(tool, before)
-                told()
+            try:
+                yield
+            finally:
+                signals.wait = True
+        finally:  # also when a signal came in the line before this one
+            _restore(tool, before)
+            told()
 
 
 def _restore(tool: NvpModel, before: PowerMode) -> None:
@@ -49,42 +51,45 @@ def _restore(tool: NvpModel, before: PowerMode) -> None:
         ) from error
 
 
-@contextlib.contextmanager
-def _hangups() -> Iterator[None]:
-    """Take SIGHUP, which would end us on the spot, for SIGTERM or Ctrl-C; not where it is ignored, as under nohup."""
-    number = getattr(signal, "SIGHUP", None)
-    main = threading.current_thread() is threading.main_thread()
-    if number is None or not main or signal.getsignal(number) == signal.SIG_IGN:
-        yield
-        return
+class _Signals:
+    """Lets one signal through to whoever handled it before, and holds back those that come while `wait` is true."""
 
-    def hang_up(_: int, frame: FrameType | None) -> None:
-        end = signal.getsignal(signal.SIGTERM)
-        if callable(end):
-            end(signal.SIGTERM, frame)
-        else:
-            raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self.wait = False
+        self._ended = False
+        self._came: list[int] = []
+        self._before: dict[int, Any] = {}
 
-    before = signal.signal(number, hang_up)
-    try:
-        yield
-    finally:
-        signal.signal(number, before or signal.SIG_DFL)
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            numbers = [number for name in ENDS if (number := getattr(signal, name, None)) is not None]
+            # What is ignored stays so: SIGHUP under nohup, SIGINT in a shell's background job.
+            self._before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+            for number in self._before:
+                signal.signal(number, self._take)
+        return self
 
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold signals back until the block has ended."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[tuple[int, Any]] = []
-    numbers = [number for name in ENDS if (number := getattr(signal, name, None)) is not None]
-    before = {n: signal.signal(n, lambda number, frame: came.append((number, frame))) for n in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        for number, _ in came[:1]:
-            signal.raise_signal(number)
+        if self._came and not self._ended:
+            signal.raise_signal(self._came[0])
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.wait:
+            self._came.append(number)
+            return
+        try:
+            self._pass_on(number, frame)
+        except BaseException:
+            self.wait = self._ended = True
+            raise
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        handler = self._before[number]
+        if number == getattr(signal, "SIGHUP", None) and not callable(handler):
+            # By default it would end us on the spot.
+            number, handler = signal.SIGTERM, self._before.get(signal.SIGTERM)
+        if not callable(handler):
+            raise KeyboardInterrupt
+        handler(number, frame)  # it may put the signal off, and send it again

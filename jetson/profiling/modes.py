@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -93,10 +94,11 @@ class ModeProfiles:
 
 def missing(mode: str | None, measured: Sequence[str], bundle: Bundle) -> str:
     """That a mode holds which was not measured, and what mends it."""
-    return (
-        f"power mode {mode} holds, and the profiles are of {', '.join(measured)}; "
-        f"make one of it with: offramp profile {bundle.path} --power-modes {mode} --out FOLDER"
-    )
+    of = f"the profiles are of {', '.join(measured)}"
+    if mode is None:
+        return f"nothing here tells which power mode holds, and {of}; give the one to be believed"
+    remedy = f"offramp profile {shlex.quote(str(bundle.path))} --power-modes {shlex.quote(mode)} --out FOLDER"
+    return f"power mode {mode} holds, and {of}; make one of it with: {remedy}"
 
 
 def _in_mode_of(device: Device, now: Device) -> Device:

@@ -58,6 +58,43 @@ def test_a_second_signal_waits_until_the_mode_holds_again(tool):
     assert tool.changed == [BEFORE]
 
 
+def test_of_two_signals_in_the_block_the_second_waits(tool):
+    """It could come between the end of the block and the change back."""
+
+    def twice():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), back_to(tool, BEFORE, lambda: None):
+        try:
+            twice()
+            signal.pause()
+        finally:
+            twice()
+    assert tool.changed == [BEFORE]
+
+
+def test_a_signal_that_is_put_off_ends_the_block_when_it_comes_again(tool):
+    """As the command line does in the middle of an import."""
+    came = []
+
+    def put_off(number, _frame):
+        came.append(number)
+        if len(came) == 2:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, put_off)
+    try:
+        with pytest.raises(KeyboardInterrupt), back_to(tool, BEFORE, lambda: None):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert came == [signal.SIGTERM]
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert tool.changed == [BEFORE]
+
+
 def test_what_could_not_be_restored_is_said_with_what_to_do(tool):
     tool.fails = True
     says = pytest.raises(WorkFailed, match=r"25W, which held before, could not be restored .*sudo nvpmodel -m 1")

@@ -91,6 +91,14 @@ def test_a_mode_that_nobody_measured_is_named_with_the_remedy(bundle, profile, h
         ModeProfiles.load(profile("15W")).here(bundle)
 
 
+def test_where_no_mode_is_told(bundle, profile, holds):
+    holds(None)
+    with pytest.raises(
+        ProfileError, match="nothing here tells which power mode holds, and the profiles are of 15W, MAXN"
+    ):
+        ModeProfiles.load([profile("15W"), profile("MAXN")]).here(bundle)
+
+
 def test_profiles_of_the_other_modes_are_checked_too(bundle, profile, holds):
     holds("MAXN")
     with pytest.raises(ProfileError, match=r"another device \(processor"):
