@@ -17,8 +17,12 @@ from tests.network import watched
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take Ctrl-C, also where whoever started us ignores it (a shell's background job): children inherit that."""
+    """Take Ctrl-C and SIGHUP, also where whoever started us ignores them (a shell's background job, nohup): children
+    inherit that.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.pluginmanager.register(Imports())
 
 
