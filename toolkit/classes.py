@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from jetson.errors import DataError
 from jetson.manifest import Manifest
 from toolkit.data.dataset import DataSet, Part
+from toolkit.data.names import are_numbers, renumbered
 from toolkit.judge import check_fits
 
 if TYPE_CHECKING:
@@ -39,10 +38,9 @@ def in_classes_of(
     if ours is None or theirs is None or ours == theirs or not set(ours) <= set(theirs):
         check_fits(data, spec, model, what)
         return data, ()
-    numbers = np.array([theirs.index(name) for name in ours], dtype=np.int64)
 
     def numbered(part: Part) -> Part:
-        return part if part.targets is None else Part(part.images, numbers[part.targets])
+        return part if part.targets is None else Part(part.images, renumbered(part.targets, ours, theirs))
 
     found = replace(
         data,
@@ -74,7 +72,7 @@ def named_by(config: ModelConfig, data: DataSet, spec: str) -> tuple[ModelConfig
     names = config.classes
     if names is None or data.classes is None or len(names) != len(data.classes) or names == data.classes:
         return config, ()
-    if not all(re.fullmatch(rf"(LABEL_|class[ _]?)?{number}", name) for number, name in enumerate(names)):
+    if not are_numbers(names):
         return config, ()
     shown = ", ".join(data.classes[:3]) + (", ..." if len(names) > 3 else "")
     said = (

@@ -9,6 +9,7 @@ from jetson.errors import DataError
 from tests.toolkit.models.small import small_config
 from toolkit.classes import in_classes_of, named_by
 from toolkit.data.dataset import Part, assemble
+from toolkit.data.names import renumbered
 
 
 def data(*classes):
@@ -68,3 +69,11 @@ def test_names_do_not_give_way():
     assert named_by(config, data("ape", "bee", "cat", "dog", "eel"), "d") == (config, ())
     numbers = small_config("1:mlp", classes=("1", "0", "2", "3", "4"))
     assert named_by(numbers, data("ape", "bee", "cat", "dog", "eel"), "d") == (numbers, ())
+
+
+def test_frames_that_are_run_on_are_judged_by_name():
+    targets = np.array([0, 1, 1])
+    assert renumbered(targets, ("cat", "dog"), ("cow", "dog", "cat")).tolist() == [2, 1, 1]
+    assert renumbered(targets, ("cat", "dog"), ("0", "1")) is targets
+    assert renumbered(targets, ("cat", "dog"), ("cow", "dog")) is None
+    assert renumbered(targets, ("cat", "dog"), ("0", "1", "2")) is None

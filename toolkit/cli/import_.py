@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument("model")
+@click.argument("model", type=click.Path())
 @click.option(
     "--exits",
     required=True,

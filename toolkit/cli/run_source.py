@@ -109,12 +109,19 @@ def open_source(
 def _pictures(data: str, manifest: Manifest, split: str, repeat: bool) -> tuple[Pictures, bool]:
     from toolkit import data as data_sets
     from toolkit.data.images import FileImages
+    from toolkit.data.names import renumbered
 
-    part = data_sets.frames(data, split=split).for_channels(manifest.preprocessing.channels)
+    part, classes = data_sets.named_frames(data, split=split)
+    part = part.for_channels(manifest.preprocessing.channels)
     if len(part.images) == 0:
         raise DataError(f"{data}: no frames in it")
-    targets = part.targets if _fits(part.targets, manifest) else None
+    targets = part.targets
+    if targets is not None and classes is not None and manifest.classes is not None:
+        targets = renumbered(targets, classes, manifest.classes)
     if part.targets is not None and targets is None:
+        say("the data has classes that are not this bundle's: answers are not judged")
+    elif targets is not None and not _fits(targets, manifest):
+        targets = None
         say("the data's labels are not this bundle's task: answers are not judged")
     names = [p.name for p in part.images.paths] if isinstance(part.images, FileImages) else None
     return Pictures(part.images, names, targets, repeat), targets is not None

@@ -7,6 +7,6 @@ by seed, use numpy alone, and import Pillow, scikit-learn or mlxtend only for th
 from jetson.preprocessing import Images
 from toolkit.data.catalog import NAMES, load
 from toolkit.data.dataset import SPLITS, DataSet, Part
-from toolkit.data.sources import frames
+from toolkit.data.sources import frames, named_frames
 
-__all__ = ["NAMES", "SPLITS", "DataSet", "Images", "Part", "frames", "load"]
+__all__ = ["NAMES", "SPLITS", "DataSet", "Images", "Part", "frames", "load", "named_frames"]

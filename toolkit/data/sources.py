@@ -27,29 +27,36 @@ def frames(spec: str, split: str = "test", seed: int = 0) -> Part:
         MissingExtra: the package that carries or decodes the data is not installed.
         StorageError: a file cannot be read.
     """
+    return named_frames(spec, split, seed)[0]
+
+
+def named_frames(spec: str, split: str = "test", seed: int = 0) -> tuple[Part, tuple[str, ...] | None]:
+    """As `frames`, and the names of the classes that the targets count; None where nothing names them."""
     if split not in SPLITS:
         raise DataError(f"{split!r} is not a part of a data set; the parts are {', '.join(SPLITS)}")
     name, path = parse(spec)
     if path is None or name not in (None, "image-folder"):
-        return load(spec, seed).part(split)
+        data = load(spec, seed)
+        return data.part(split), data.classes
     if path.is_dir():
         return _folder(path, split, seed)
     if path.suffix == ".npy":
-        return Part(as_images(read_npy(path), str(path)), None)
+        return Part(as_images(read_npy(path), str(path)), None), None
     if path.suffix == ".npz":
-        return _npz(path)
+        return _npz(path), None
     if path.suffix.lower() in SUFFIXES:
-        return Part(FileImages([path]), None)
+        return Part(FileImages([path]), None), None
     raise DataError(f"{path}: neither a folder nor an image ({' '.join(SUFFIXES)}), .npy or .npz")
 
 
-def _folder(path: Path, split: str, seed: int) -> Part:
+def _folder(path: Path, split: str, seed: int) -> tuple[Part, tuple[str, ...] | None]:
     if has_structure(path):
-        return read_folder(path, seed).part(split)
+        data = read_folder(path, seed)
+        return data.part(split), data.classes
     files = flat_images(path)
     if not files:
         raise DataError(f"{path}: no images in it (of {' '.join(SUFFIXES)})")
-    return Part(FileImages(files), None)
+    return Part(FileImages(files), None), None
 
 
 def _npz(path: Path) -> Part:

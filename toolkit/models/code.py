@@ -2,8 +2,8 @@
 
 A checkpoint holds no code, only the file's name, the function's and the SHA-256 of the content. Whoever names the file
 to `offramp import` or `train` has chosen to run it: its content is then kept, by its hash, in a folder of this user's
-own, and that copy is what later commands run. A checkpoint from elsewhere therefore runs nothing that the user has not
-run before (docs/decisions/0014-stages.md).
+own, and that copy, with that function, is what later commands run. A checkpoint from elsewhere therefore runs nothing
+that the user has not run before (docs/decisions/0014-stages.md).
 """
 
 from __future__ import annotations
@@ -116,13 +116,13 @@ def run(content: bytes, code: CodeConfig, weights: Path | None) -> Chain:
     """
     where = f"{code.file}:{code.function}"
     name = f"offramp_code_{code.sha256}"
-    module = sys.modules.get(name)
+    module, place = sys.modules.get(name), str(kept_at(code))
     try:
         if module is None:
             module = types.ModuleType(name)
-            module.__file__ = str(kept_at(code))
+            module.__file__ = place
             sys.modules[name] = module  # dataclasses and torch.export look a class's module up
-            exec(compile(content, module.__file__, "exec"), module.__dict__)  # the user has named this very file
+            exec(compile(content, place, "exec"), module.__dict__)  # the user has named this very file
         function = getattr(module, code.function, None)
         if not callable(function):
             raise ModelError(f"{code.file}: no function {code.function} in it")
@@ -134,7 +134,7 @@ def run(content: bytes, code: CodeConfig, weights: Path | None) -> Chain:
         raise
     except BaseException as error:  # the user's code may raise anything, SystemExit too
         sys.modules.pop(name, None)
-        line = _line(error, str(kept_at(code)))
+        line = _line(error, getattr(module, "__file__", place))
         raise ModelError(f"{where}{line}: {type(error).__name__}: {first_line(error)}") from error
     return check_chain(found, where)
 
@@ -147,7 +147,10 @@ def kept_at(code: CodeConfig) -> Path:
         base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "offramp"
     if not re.fullmatch("[0-9a-f]{64}", code.sha256):
         raise ModelError(f"{code.file}: {code.sha256!r} is no SHA-256")
-    return base / "code" / f"{code.sha256}.py"
+    if not code.function.isidentifier():
+        raise ModelError(f"{code.file}: {code.function!r} is no name of a function")
+    # By function too: another one of the same file may do anything, and nobody has asked for it.
+    return base / "code" / code.sha256 / f"{code.function}.py"
 
 
 def _line(error: BaseException, file: str) -> str:

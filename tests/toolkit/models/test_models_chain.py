@@ -138,6 +138,20 @@ def test_code_that_was_never_run_here_is_not_run(code: Path, tmp_path: Path, mon
         load_checkpoint(folder)
 
 
+def test_another_function_of_known_code_is_not_run(code: Path, tmp_path: Path) -> None:
+    folder = checkpoint_of(f"{code}:cnn", tmp_path / "out")
+    file = folder / "config.json"
+    for function, words in (
+        ("headless", r"mine\.py:headless, that was never run here"),
+        ("../cnn", "is no name of a function"),
+    ):
+        file.write_text(file.read_text().replace('"function": "cnn"', f'"function": "{function}"'))
+        with pytest.raises(ModelError, match=words):
+            load_checkpoint(folder)
+        file.write_text(file.read_text().replace(f'"function": "{function}"', '"function": "cnn"'))
+    assert load_checkpoint(folder).model.backbone.depth == 2
+
+
 def test_code_is_for_checkpoints_that_have_some(tmp_path: Path, model: Any, code: Path) -> None:
     save_checkpoint(tmp_path / "vit", model)
     with pytest.raises(ModelError, match="this checkpoint's backbone is no Python code"):
