@@ -35,7 +35,7 @@ def files_of(distribution: importlib.metadata.Distribution) -> list[tuple[str, P
     found = []
     for file in distribution.files or []:
         place = file.as_posix()
-        if ".." not in place and not place.endswith(".pyc"):
+        if ".." not in place and "/tests/" not in place and not place.endswith(".pyc"):
             found.append((place, Path(str(distribution.locate_file(file)))))
     return [(place, path) for place, path in found if path.is_file()]
 

@@ -40,11 +40,12 @@ def install(folder: Path, digest: str, wheels: dict[str, Path], pip: list[str]) 
         pip: folders of `packages/` that pip filled.
     """
     packages, env = folder / "packages", folder / "env" / digest
-    for sha, wheel in wheels.items():
-        if not (packages / sha).is_dir():
-            new = fresh(packages / f"{sha}.part")
-            unpack(wheel, new)
-            os.rename(new, packages / sha)
+    lacking = {sha: wheel for sha, wheel in wheels.items() if not (packages / sha).is_dir()}
+    for sha, wheel in lacking.items():
+        unpack(wheel, fresh(packages / f"{sha}.part"))
+    os.sync()  # other files are hashed again before they are believed, these are not
+    for sha in lacking:
+        os.rename(packages / f"{sha}.part", packages / sha)
     new = fresh(env.with_name(f"{digest}.part"))
     for name in (*pip, *wheels):
         link_tree(packages / name, new / "site")

@@ -69,8 +69,6 @@ class Board:
         if sha256_of(part) != sha256:
             part.unlink()
             return False
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
         os.replace(part, self._file(sha256))
         return True
 
@@ -84,6 +82,7 @@ class Board:
 
     def keep_pip(self, name: str) -> None:
         """What pip installed into NAME.part has come whole."""
+        os.sync()
         swap(self.folder / "packages" / f"{name}.part", self.folder / "packages" / name)
 
     def bundle(self, name: str, files: dict[str, str]) -> str:
