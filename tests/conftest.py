@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import workers
 from tests.network import watched
 
 
@@ -24,6 +26,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.pluginmanager.register(Imports())
+    workers.keep_to_own_cores(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Groups of tests to workers."""
+    return workers.scheduler(config, log)
 
 
 class Imports:
@@ -54,9 +63,15 @@ def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that look at the demo come last: it runs beside those of the toolkit."""
-    items.sort(key=wants_demo)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The tests that look at the demo come last: it runs beside those of the toolkit.
+
+    With several workers they come first: one waits for the demo, which runs on its cores, while the others go on.
+    """
+    if workers.is_worker(config):
+        workers.longest_first(items, wants_demo)
+    else:
+        items.sort(key=wants_demo)
 
 
 def wants_demo(item: pytest.Item) -> bool:

@@ -182,7 +182,7 @@ def batched(model: str, batches: Sequence[int], threads: int, pairs: int) -> lis
     """The whole model on several frames at once against as many times one, in a process of its own.
 
     Args:
-        model: size, image and patch.
+        model: size, image and patch, and layers where they are not 12.
         batches: frames at once.
         threads: of ONNX Runtime.
         pairs: of runs.
@@ -191,11 +191,11 @@ def batched(model: str, batches: Sequence[int], threads: int, pairs: int) -> lis
 
     from benchmarks.models import random_model, whole_bundle
 
-    size, image, patch = model.split()
+    size, image, patch, *layers = model.split()
     ort.set_default_logger_severity(3)
     ort.set_global_thread_pool_sizes(threads, 1)
     with tempfile.TemporaryDirectory() as folder:
-        bundle = whole_bundle(random_model(size, int(image), int(patch), ()), Path(folder))
+        bundle = whole_bundle(random_model(size, int(image), int(patch), (), *map(int, layers)), Path(folder))
         unit = bundle.manifest.units[0]
 
         def runner(frames: int) -> Callable[[], object]:
@@ -242,7 +242,7 @@ def table(recorded: Recorded) -> str:
     cases = dict.fromkeys((b["model"], b["threads"]) for b in figures["batches"])
     lines = []
     for model, threads in cases:
-        size, image, _ = model.split()
+        size, image, *_ = model.split()
         of = {b["batch"]: b for b in figures["batches"] if (b["model"], b["threads"]) == (model, threads)}
         cells = [f"{of[b]['ratio']:.2f} ({of[b]['low']:.2f} to {of[b]['high']:.2f})" for b in batches]
         lines.append([f"ViT-{size} {image}", str(threads), *cells])

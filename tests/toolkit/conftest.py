@@ -8,10 +8,14 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.workers import is_worker
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _meanwhile(demo_begun: object) -> None:
-    """Most tests here need one core; the demo takes the other."""
+def _meanwhile(request: pytest.FixtureRequest) -> None:
+    """Most tests here need one core; the demo takes the other, where no other worker has it."""
+    if not is_worker(request.config):
+        request.getfixturevalue("demo_begun")
 
 
 class Built(NamedTuple):

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.cost import cuts
 from benchmarks.cost.record import Recorded, read
+from jetson.engines import onnxruntime as ort_engines
 
 SIDE = {"ratio": 1.0, "low": 0.995, "high": 1.1, "base_ms": 1.0}
 
@@ -46,6 +47,8 @@ def test_a_tiny_run_finds_equal_answers(tmp_path, monkeypatch):
         "2",
         "--models",
         str(tmp_path),
+        "--threads",
+        str(ort_engines._process_threads or 1),  # one number a process
     ]
     monkeypatch.setattr(sys, "argv", [*line, "--out", str(tmp_path / "cost-cuts.json")])
     cuts.main()

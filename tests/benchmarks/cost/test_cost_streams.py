@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.cost import record, streams
 from benchmarks.cost.record import Recorded
+from jetson.engines import onnxruntime as ort_engines
+from jetson.profiling.measure import measure
 from jetson.streams import Needs
 from tests.bundles import fake_profile, tiny_bundle
 
@@ -56,10 +58,18 @@ def test_the_tables():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_exports")
 def test_a_tiny_run(monkeypatch, tmp_path):
     pytest.importorskip("torch")
-    out = tmp_path / "cost-streams.json"
-    monkeypatch.setattr(streams, "BATCHED", ("tiny 32 16",))
+    from benchmarks import models
+
+    out, usual = tmp_path / "cost-streams.json", models.random_model
+    threads = ort_engines._process_threads or 1  # one number a process
+    monkeypatch.setattr(streams, "BATCHED", ("tiny 32 16 1",))
+    monkeypatch.setattr(streams, "LAYERS", (1, 2))
+    monkeypatch.setattr(models, "random_model", lambda *a: usual(*a, depth=3))
+    follows = lambda bundle, seconds, **_: measure(bundle, threads=threads, seconds=seconds)  # noqa: E731
+    monkeypatch.setattr(streams, "measure", follows)
     words = "streams --streams 2 --loads 1 --rounds 1 --profile-seconds 0 --batches 2 --threads 1 --pairs 2"
     monkeypatch.setattr(sys, "argv", [*words.split(), "--out", str(out)])
     streams.main()

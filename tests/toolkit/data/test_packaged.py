@@ -130,7 +130,8 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"1,2,3\n", gzip.compress(b"1,2\n3\n"), gzip.compress(b"1,999\n"), b"\x1f\x8b"]
+    "content",
+    [b"", b"1,2,3\n", gzip.compress(b"1,2\n3\n", mtime=0), gzip.compress(b"1,999\n", mtime=0), b"\x1f\x8b"],
 )
 def test_a_damaged_mnist_is_one_line(tmp_path, content):
     path = tmp_path / "mnist.csv.gz"
