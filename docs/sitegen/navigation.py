@@ -12,8 +12,8 @@ NAVIGATION: dict[str, tuple[str, ...]] = {
     "How-to guides": (
         *("docs/guide/training", "docs/guide/import", "docs/guide/calibration", "docs/jetson", "docs/guide/deploy"),
         *("docs/guide/power", "docs/guide/run", "docs/guide/streams", "docs/guide/serve", "docs/guide/simulate"),
-        "docs/guide/report",
-        *("docs/guide/*", "examples/README", "docs/guide/troubleshooting"),
+        *("docs/guide/report", "docs/guide/command-line", "docs/guide/*"),
+        *("examples/README", "docs/guide/troubleshooting"),
     ),
     "Explanation": (
         *("docs/guide/concepts", "docs/guide/scheduling", "docs/glossary", "docs/results", "docs/performance"),
