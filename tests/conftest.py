@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Imports())
     workers.keep_to_own_cores(config)
+    os.environ.pop("COLUMNS", None)  # tables are as wide in a worker, or in a shell that exports it, as anywhere
 
 
 @pytest.hookimpl(optionalhook=True)
