@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.pluginmanager.register(Imports())
     workers.keep_to_own_cores(config)
+    os.environ.pop("COLUMNS", None)  # tables are as wide in a worker, or in a shell that exports it, as anywhere
 
 
 @pytest.hookimpl(optionalhook=True)

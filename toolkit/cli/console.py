@@ -81,7 +81,12 @@ def say(text: str) -> None:
     """A remark on stderr; nothing in it is markup. --quiet silences it, a log file takes it all the same."""
     if not (status.quiet or status.as_json):
         notes.print(Text(text))
-    _remarks.info(text)
+    _remarks.info("%s", readable(text))
+
+
+def readable(text: str) -> str:
+    """The text with a backslash and a number for what UTF-8 does not have, as stderr shows it."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def print_json(data: Any) -> None:

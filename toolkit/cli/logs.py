@@ -188,4 +188,7 @@ def tell_error(command: str, message: str, code: int) -> None:
     if not console.status.as_json:
         # Not by way of rich: scripts read this line, and a broken console must not swallow it.
         print(f"offramp{command and ' '}{command}: {line}", file=sys.stderr)
-    logging.getLogger(ERRORS).error(line, extra={"data": {"command": command or None, "exit_code": code}})
+    # A file's name may be no UTF-8; a log is, whoever reads it.
+    logging.getLogger(ERRORS).error(
+        "%s", console.readable(line), extra={"data": {"command": command or None, "exit_code": code}}
+    )

@@ -79,6 +79,12 @@ def test_a_log_file_takes_everything_from_info_on(here, capsys, tmp_path):
     )
 
 
+def test_a_log_is_utf8_whatever_a_name_is(here, capsys, caplog, tmp_path):
+    assert main(["--log-file", str(tmp_path / "log"), "info", os.fsdecode(b"bad\xff")]) == 2
+    assert r"bad\udcff: not a bundle" in (tmp_path / "log").read_text(encoding="utf-8")
+    caplog.records[-1].getMessage().encode()
+
+
 def test_json_lines_are_all_that_is_on_stderr(here, capsys):
     lines = [json.loads(line) for line in told(capsys, "--log-format", "json", "-v", *PROFILE).splitlines()]
     assert {"time", "level", "logger", "message"} <= lines[0].keys()
