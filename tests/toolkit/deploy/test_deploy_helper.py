@@ -102,7 +102,7 @@ def test_a_bundle_is_replaced_as_a_whole_and_what_nobody_names_goes(local, folde
     assert sorted(there) == ["bundles/.b.json", "bundles/b/units/1", f"files/{hashlib.sha256(b'two').hexdigest()}"]
 
 
-@pytest.mark.parametrize("path", ["../out", "/tmp/out", "a/../../out"])
+@pytest.mark.parametrize("path", ["../out", "/elsewhere/out", "a/../../out"])
 def test_no_path_leaves_the_folder(local, folder, path) -> None:
     with pytest.raises(Refused, match="leaves"):
         local(folder).ask("bundle", name="b", files={path: "0" * 64})
