@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -155,6 +154,8 @@ def _run(command: Sequence[str], timeout_s: float) -> str:
 
     It answers no question (its input is empty), and it is out of Ctrl-C's reach: half a change of mode helps nobody.
     """
+    import subprocess  # loading a bundle seldom needs it
+
     # A group of processes of its own; a session of its own would lose what sudo knows of the terminal.
     apart: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
     try:

@@ -107,7 +107,7 @@ def test_an_orin_nano(machine, monkeypatch):
     )
     monkeypatch.setattr(nvpmodel.shutil, "which", lambda name: f"/usr/sbin/{name}")
     done = subprocess.CompletedProcess([], 0, "NV Power Mode: MAXN_SUPER\n2\n", "")
-    monkeypatch.setattr(nvpmodel.subprocess, "run", lambda *_args, **_options: done)
+    monkeypatch.setattr("subprocess.run", lambda *_args, **_options: done)
     found = this_device()
     assert found.board == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
     assert (found.jetpack, found.power_mode, found.processor) == ("R36.4.3", "MAXN_SUPER", "ARM 0x41/0xd42")
@@ -128,7 +128,7 @@ def test_an_nvpmodel_that_does_not_answer_is_no_power_mode(machine, monkeypatch,
     def fail(*_args, **_options):
         raise failure
 
-    monkeypatch.setattr(nvpmodel.subprocess, "run", fail)
+    monkeypatch.setattr("subprocess.run", fail)
     assert this_device().power_mode is None
 
 
