@@ -24,7 +24,7 @@ RTX = ["tensorrt-rtx>=1.3; sys_platform != 'darwin'"]
 CUDA = ["cuda-bindings>=12.6; sys_platform != 'darwin'"]
 BENCH = ["matplotlib>=3.9"]
 DOCS = ["sphinx>=8.1", "myst-parser>=4.0", "furo>=2024.8.6"]
-TESTS = ["pytest>=8.3", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
+TESTS = ["pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "playwright>=1.50", "mlxtend>=0.23"]
 TEST = [*HOST, *VIDEO, *REPORT, *RTX, *CUDA, *BENCH, *DOCS, *TESTS]
 
 setup(
