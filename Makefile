@@ -15,7 +15,7 @@ demo: $(VENV)/.demo  ## train, cut, profile and run a small model on digits; the
 	$(VENV)/bin/offramp demo --out runs/demo
 
 test: $(VENV)/.test browser sshd  ## run the tests (PYTEST_ARGS="-k planner" for some of them)
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n 2 $(PYTEST_ARGS)
 
 test-aarch64: $(VENV)/.test  ## run the device-side tests on an emulated Jetson's processor (minutes; Linux on x86-64)
 	$(PY) -m tests.aarch64.run $(PYTEST_ARGS)
