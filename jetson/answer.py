@@ -58,6 +58,8 @@ class Answer:
     """Set when an engine failed and an exit could answer all the same: the answer is then the best there is."""
     waited_ms: float = 0.0
     """From the call of `infer_many` to the turn of the frame, from which the times in `trace` count."""
+    together: int = 1
+    """How many frames were answered at once, this one included; `trace` is that of all of them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; the raw output is left out."""
@@ -75,6 +77,7 @@ class Answer:
             "preprocess_ms": self.preprocess_ms,
             "slowdown": self.slowdown,
             **({"waited_ms": self.waited_ms} if self.waited_ms else {}),
+            **({"together": self.together} if self.together > 1 else {}),
             "units": [run._asdict() for run in self.trace],
             **({"error": self.error} if self.error else {}),
         }

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jetson.answer import Answer, UnitRun
+from jetson.batches import Batches
 from jetson.bundle import Bundle
-from jetson.engines import Engines, load_engines, prepare_engine
-from jetson.errors import BadInput, BudgetError
+from jetson.engines import Engines, load_batches, load_engines, prepare_engine
+from jetson.errors import BadInput, BudgetError, EngineError
 from jetson.following import Following
 from jetson.loading import MakePolicy, Wishes
 from jetson.log import get_logger, timed
@@ -20,12 +21,14 @@ from jetson.preprocessing import Preprocessor
 from jetson.profiling.check import check_engine
 from jetson.profiling.modes import Given, ModeProfiles
 from jetson.profiling.profile import LatencyProfile
+from jetson.scheduling import batching
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.induction import Late
 from jetson.scheduling.paths import Paths
 from jetson.scheduling.planner import Planner
 from jetson.scheduling.policy import FrameEnd, Policy, Untimed
-from jetson.streams import answer_all
+from jetson.streams import InBatches, answer_all
+from jetson.together import Together
 from jetson.walk import InHand, Told, Walker
 
 if TYPE_CHECKING:
@@ -74,6 +77,8 @@ class Runtime:
         self._lock = threading.Lock()
         self._tells = logger.tells_details()
         self._following: Following | None = None
+        self._together: Together | None = None
+        self._batches: Batches | None = None
 
     @classmethod
     def load(
@@ -93,6 +98,7 @@ class Runtime:
         level: float = 0.95,
         warm_up: int | None = None,
         ahead: bool = True,
+        batches: bool = True,
     ) -> Runtime:
         """Load a bundle and the profile measured for it on this device, or one for each of its power modes.
 
@@ -121,6 +127,8 @@ class Runtime:
             ahead: on an engine that is quicker then (TensorRT), enqueue the whole path of a known budget and wait once.
                 A budget that is revised or cut meanwhile is seen at the path's end; say False to have it seen at the
                 next boundary.
+            batches: whether `infer_many` may answer frames together where the profile shows that this saves time
+                (`offramp profile --batches`). The units are then held once more.
 
         Raises:
             BundleError: the bundle is damaged.
@@ -160,6 +168,8 @@ class Runtime:
                 opened, engines, profiles, loaded, lambda p: wishes.begin(opened, p)(ahead and engines.ahead)
             )
             logger.info("profile of %s, made %s; %s decides", loaded.device.processor, loaded.created, chosen.name)
+            if batches:
+                runtime._prepare_batches(loaded)
         rounds = WARM_UP[engines.info.name] if warm_up is None else warm_up
         with timed(logger, "warmed up, %d runs of each unit,", rounds):
             for _ in range(rounds):
@@ -191,7 +201,7 @@ class Runtime:
             return self._one(frame, limit, start, on_answer)
 
     def infer_many(self, frames: Sequence[Any], budgets: Sequence[Budget | None] | None = None) -> list[Answer]:
-        """Answer frames that came together, of several cameras for example, each within a budget of its own.
+        """Answer frames that came at the same time, of several cameras for example, each within a budget of its own.
 
         `jetson.streams` says in which order, and how they share the time. Every budget counts from this call.
 
@@ -200,7 +210,8 @@ class Runtime:
             budgets: one for each frame; None is no limit, for one or for all.
 
         Returns:
-            The answers in the order of the frames; `waited_ms` tells when the turn of each came.
+            The answers in the order of the frames; `waited_ms` tells when the turn of each came, `together` how many
+            were answered at once.
 
         Raises:
             BudgetError: as of `infer`, or there are more or fewer budgets than frames; nothing has run.
@@ -214,7 +225,40 @@ class Runtime:
         limits = [self._limit(budget) for budget in given]
         with self._lock:
             self._follow()
-            return answer_all(frames, limits, start, self.policy, self._one, self.late)
+            return answer_all(frames, limits, start, self.policy, self._one, self.late, together=self._in_batches())
+
+    def _prepare_batches(self, profile: LatencyProfile) -> None:
+        """Load what answers frames together, where the profile shows that this saves time."""
+        sizes = batching.gaining(profile)
+        if not sizes:
+            return
+        with timed(logger, "loaded the units for up to %d frames at once", max(sizes)):
+            self._together = Together(self.bundle.manifest, load_batches(self.bundle, self.engines, max(sizes)))
+            for size in sizes:
+                self._together.warm_up(size)
+
+    def _in_batches(self) -> InBatches | None:
+        """How frames are answered together at this time; None for not at all."""
+        if self._together is None or not isinstance(self.policy, Planner):
+            return None
+        if self._batches is None or self._batches.planner is not self.policy:
+            self._batches = Batches(self._together, self.policy, self.preprocessor, self._answer)
+        found = self._batches.batching
+        return InBatches(found, self._several) if found.sizes else None
+
+    def _several(
+        self, frames: Sequence[Any], limits: Sequence[Budget], exit_: int, start: float
+    ) -> list[Answer | EngineError]:
+        """Answer frames together; the caller holds the lock. After a unit failed so, no more is answered so."""
+        assert self._batches is not None
+        try:
+            return self._batches.answer(frames, limits, exit_, start, (start - self._last_answer) * 1e3)
+        except EngineError as error:
+            logger.info("no more batches: %s", error)
+            self._together = None
+            raise
+        finally:
+            self._last_answer = clock()
 
     def _follow(self) -> None:
         """Between frames: let another policy decide when another power mode holds."""
@@ -278,6 +322,8 @@ class Runtime:
             logger.info("%s", self.notice)
         if self._following is not None:
             self._following.close()
+        if self._together is not None:
+            self._together.close()
         self.engines.close()
 
     @property

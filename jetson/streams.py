@@ -5,21 +5,26 @@ the same for all, so this is the frame that is due first, which is the best orde
 time. What cannot be in time any more waits until the others are done. A frame may take an even share of the time up to
 every deadline behind it: whoever waits keeps at least what its own quickest way needs, and what one frame leaves over
 is shared out among the rest.
+
+Where the profile says what batches cost, frames whose budgets are told are answered together when that is expected to
+bring more: `jetson.scheduling.batching`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jetson.answer import Answer
 from jetson.errors import EngineError, FrameError, OfframpError, StreamsError
+from jetson.scheduling.batching import Batching
 from jetson.scheduling.budget import Budget, Kind, clock
 from jetson.scheduling.induction import Late
 from jetson.scheduling.policy import Policy
 from jetson.scheduling.ruled import Ruled
+from jetson.together import UnfitFrame
 
 
 class Shared(Budget):
@@ -132,6 +137,55 @@ def next_turn(budgets: dict[int, Budget], start: float, now: float, needs: Needs
     return Turn(next((f for f, b in budgets.items() if b.kind == "unknown"), min(budgets)), math.inf)
 
 
+class InBatches(NamedTuple):
+    """How frames are answered together."""
+
+    batching: Batching
+    answer: Callable[[Sequence[Any], Sequence[Budget], int, float], list[Answer | EngineError]]
+    """Frames, their budgets, the exit and the moment their turn begins; raises as `jetson.batches`."""
+
+
+class Group(NamedTuple):
+    """Frames that come next, together."""
+
+    frames: list[int]
+    exit: int
+
+
+def next_group(
+    budgets: dict[int, Budget],
+    alone: Collection[int],
+    start: float,
+    now: float,
+    needs: Needs,
+    share: Share,
+    batching: Batching,
+) -> Group | None:
+    """The batch that comes next; None for one frame.
+
+    Args:
+        budgets: of the frames that wait.
+        alone: frames that are not to be answered together with others.
+        start: of the time of all of them.
+        now: in seconds.
+        needs: what answers take.
+        share: how the time is shared out when frames are answered one by one.
+        batching: decides.
+    """
+    if len(budgets) < batching.sizes[0] or any(b.was_cut for b in budgets.values()):
+        return None
+    due = sorted((budget.deadline(start), frame) for frame, budget in budgets.items())
+    can = [(deadline, frame) for deadline, frame in due if now + needs.least <= deadline < math.inf]
+    fitting = 0
+    for _, frame in can:
+        if frame in alone or budgets[frame].changes > 0:
+            break
+        fitting += 1
+    deadlines = [deadline for deadline, _ in can]
+    batch = batching.choose(now, deadlines, fitting, needs.least, lambda at, left: share(at, needs, left))
+    return None if batch is None else Group([frame for _, frame in can[: batch.size]], batch.exit)
+
+
 def answer_all(
     frames: Sequence[Any],
     budgets: Sequence[Budget],
@@ -140,8 +194,9 @@ def answer_all(
     answer: Callable[[Any, Budget, float], Answer],
     late: Late,
     share: Share = even_share,
+    together: InBatches | None = None,
 ) -> list[Answer]:
-    """Answer frames one by one, the order chosen anew after each.
+    """Answer frames one by one or in batches, the order chosen anew after each.
 
     Args:
         frames: what `Runtime.infer` takes.
@@ -151,6 +206,7 @@ def answer_all(
         answer: answers one frame: it, its budget as the others leave it, and the moment its turn begins.
         late: whether a late answer counts for nothing, or the best that was in hand in time.
         share: how the time is shared out.
+        together: how frames are answered together; None for never.
 
     Returns:
         The answers in the order of the frames; their times count from `start`.
@@ -161,16 +217,43 @@ def answer_all(
     waiting = dict(enumerate(budgets))
     answers: list[Answer | None] = [None] * len(frames)
     errors: dict[int, OfframpError] = {}
+    failed: dict[int, str] = {}  # in a batch, of frames that are then answered alone
+
+    def take(frame: int, found: Answer, began: float) -> None:
+        deadline = waiting.pop(frame).deadline(start)
+        answers[frame] = since_call(found, began - start, deadline - start, late)
+
     while waiting:
-        began = clock()
-        turn = next_turn(waiting, start, began, needs_of(policy), share)
-        budget = waiting.pop(turn.frame)
+        began, needs = clock(), needs_of(policy)
+        group = None
+        if together is not None:
+            group = next_group(waiting, failed, start, began, needs, share, together.batching)
+        if together is not None and group is not None:
+            given = [Shared(waiting[f], start, math.inf) for f in group.frames]
+            try:
+                made = together.answer([frames[f] for f in group.frames], given, group.exit, began)
+            except UnfitFrame as unfit:
+                errors[group.frames[unfit.place]] = unfit.error
+                del waiting[group.frames[unfit.place]]
+            except EngineError as error:
+                failed |= dict.fromkeys(group.frames, str(error))
+                together = None
+            else:
+                for frame, found in zip(group.frames, made, strict=True):
+                    if isinstance(found, Answer):
+                        take(frame, found, began)
+                    else:
+                        failed[frame] = str(found)
+            continue
+        turn = next_turn(waiting, start, began, needs, share)
         try:
-            found = answer(frames[turn.frame], Shared(budget, start, turn.until), began)
+            answer_alone = answer(frames[turn.frame], Shared(waiting[turn.frame], start, turn.until), began)
         except (FrameError, EngineError) as error:
             errors[turn.frame] = error
+            del waiting[turn.frame]
         else:
-            answers[turn.frame] = since_call(found, began - start, budget.deadline(start) - start, late)
+            error_before = answer_alone.error or failed.get(turn.frame)
+            take(turn.frame, replace(answer_alone, error=error_before), began)
     if errors:
         raise StreamsError(answers, errors)
     return [a for a in answers if a is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from jetson.answer import UnitRun
 from jetson.confidence import Belief, all_finite, believe
 from jetson.engines import Engines
 from jetson.errors import EngineError, PathError
-from jetson.manifest import Manifest
+from jetson.manifest import Exit, Manifest
 from jetson.scheduling.budget import Budget, clock
 from jetson.scheduling.induction import Late
 from jetson.scheduling.paths import Paths
@@ -262,12 +262,27 @@ class Walker:
         raise AssertionError("the last exit lies behind every stage")
 
     def _read(self, exit_: int, unit: int, hand: InHand | None = None) -> InHand:
-        output = np.array(self.engines.output(unit)[0], np.float32)
-        if not all_finite(output):
-            raise EngineError(f"unit {self._names[unit]} gave NaN or infinite values")
-        temperature, posterior = self._exits[exit_].temperature, self._exits[exit_].posterior
-        if temperature is None:
-            return InHand(exit_, output, None, clock())
         # Of two exits after one layer the later may have run first; posteriors know only what comes before.
         before = hand.belief if hand is not None and hand.exit < exit_ else None
-        return InHand(exit_, output, believe(output, temperature, posterior, before), clock())
+        return take(self._exits[exit_], exit_, self._names[unit], self.engines.output(unit)[0], before)
+
+
+def take(exit_: Exit, index: int, unit: str, output: npt.NDArray[Any], before: Belief | None = None) -> InHand:
+    """An answer, from what a branch gave.
+
+    Args:
+        exit_: its record.
+        index: of the exit.
+        unit: the branch's name.
+        output: (outputs,); copied.
+        before: what was believed of the answer of an earlier exit.
+
+    Raises:
+        EngineError: a value is NaN or infinite.
+    """
+    copied = np.array(output, np.float32)
+    if not all_finite(copied):
+        raise EngineError(f"unit {unit} gave NaN or infinite values")
+    if exit_.temperature is None:
+        return InHand(index, copied, None, clock())
+    return InHand(index, copied, believe(copied, exit_.temperature, exit_.posterior, before), clock())

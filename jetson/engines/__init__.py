@@ -68,6 +68,36 @@ class Engines(Protocol):
         ...
 
 
+class BatchEngines(Protocol):
+    """The units of one bundle once more, for several frames at once.
+
+    The first axis of every array is that of the frames.
+    """
+
+    most: int
+    """Frames at once."""
+
+    def input(self, frames: int) -> npt.NDArray[np.float32]:
+        """The first segment's input; the preprocessor writes here."""
+        ...
+
+    def run(self, unit: int, frames: int) -> None:
+        """Run a unit to its end.
+
+        Raises:
+            EngineError: the engine failed; the message names the unit.
+        """
+        ...
+
+    def output(self, unit: int, frames: int) -> npt.NDArray[Any]:
+        """A unit's output, valid until the units before it run again."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engines hold."""
+        ...
+
+
 def load_engines(
     bundle: Bundle,
     name: str = "onnxruntime",
@@ -104,6 +134,26 @@ def load_engines(
             made = OnnxRuntimeEngines(bundle, threads, chosen)
     logger.debug("%s %s, %d threads, precisions %s", name, made.info.version, made.info.threads, ", ".join(chosen))
     return made
+
+
+def load_batches(bundle: Bundle, engines: Engines, most: int) -> BatchEngines:
+    """Load every unit of a bundle once more, for several frames at once.
+
+    Args:
+        bundle: that `engines` were loaded from.
+        engines: for one frame.
+        most: frames at once.
+
+    Raises:
+        BadInput: these engines, or the bundle's units, take one frame at a time.
+        EngineError: a unit cannot be loaded.
+    """
+    from jetson.engines.batches import OnnxRuntimeBatches
+    from jetson.engines.onnxruntime import OnnxRuntimeEngines
+
+    if not isinstance(engines, OnnxRuntimeEngines):
+        raise BadInput(f"batches run on onnxruntime only: the runtime's {engines.info.name} engines take one frame")
+    return OnnxRuntimeBatches(bundle, engines, most)
 
 
 def prepare_engine(name: str) -> None:

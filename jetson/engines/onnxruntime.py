@@ -54,21 +54,16 @@ class OnnxRuntimeEngines:
         count = threads if threads is not None else _process_threads or available_cores()
         if not 1 <= count <= MAX_THREADS:
             raise BadInput(f"{count} threads cannot be had; give 1 to {MAX_THREADS}")
-        shared = _prepare_environment(ort, count)
+        _prepare_environment(ort, count)
         self.info = EngineInfo(name="onnxruntime", version=ort.__version__, threads=count)
         units = bundle.manifest.units
         self.precisions: tuple[Precision, ...] = tuple(precisions or (u.precision for u in units))
-        memory = _lay_out(bundle)
+        memory = lay_out(bundle)
         self.input: npt.NDArray[np.float32] = memory[units.index(bundle.manifest.segments[0])][0]
         self._names = [u.name for u in units]
         self._outputs = [out for _, out in memory]
-        self._sessions = _load(ort, bundle, self.precisions, count, shared)
-        written = {u.name: out for u, out in zip(units, self._outputs, strict=True)}
-        self._bindings = [
-            _bind(session, bundle, unit, source, target, written)
-            for session, unit, (source, target) in zip(self._sessions, units, memory, strict=True)
-        ]
-        _give_back()
+        self._sessions = load(bundle, self.precisions, count)
+        self._bindings = bind_all(bundle, self._sessions, memory)
 
     def run(self, unit: int) -> None:
         """Run a unit to its end; raises `EngineError` naming the unit when ONNX Runtime fails."""
@@ -99,12 +94,20 @@ class OnnxRuntimeEngines:
         self._sessions.clear()
 
 
-def _load(ort: Any, bundle: Bundle, precisions: Sequence[Precision], threads: int, shared: bool) -> list[Any]:
+def load(bundle: Bundle, precisions: Sequence[Precision], threads: int, frames: int | None = 1) -> list[Any]:
     """A session for every unit, from two threads: reading and rewriting a graph keeps one core busy.
+
+    Args:
+        bundle: of the units.
+        precisions: the one each runs in.
+        threads: that the process runs ONNX Runtime with.
+        frames: at once; None for any number.
 
     Raises:
         EngineError: the first unit that cannot be loaded.
     """
+    ort = import_onnxruntime()
+    shared = _prepare_environment(ort, threads)
     units = bundle.manifest.units
     found: list[Any] = [None] * len(units)
     waiting = iter(range(len(units)))
@@ -118,7 +121,7 @@ def _load(ort: Any, bundle: Bundle, precisions: Sequence[Precision], threads: in
             try:
                 found[place] = ort.InferenceSession(
                     str(bundle.file(unit, precision)),
-                    _options(ort, threads, shared),
+                    _options(ort, threads, shared, frames),
                     providers=["CPUExecutionProvider"],
                     enable_fallback=0,  # would print on stdout and try the same again
                     disabled_optimizers=UNWANTED if precision in ("int8", "int8-fp16") else [],
@@ -132,7 +135,24 @@ def _load(ort: Any, bundle: Bundle, precisions: Sequence[Precision], threads: in
     for unit, session in zip(units, found, strict=True):
         if isinstance(session, Exception):
             raise EngineError(f"unit {unit.name}: ONNX Runtime cannot load it: {first_line(session)}") from session
+    _give_back()
     return found
+
+
+def bind_all(
+    bundle: Bundle, sessions: Sequence[Any], memory: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+) -> list[Any]:
+    """Every session's inputs and outputs on the memory laid out for them; the first axis is that of the frames.
+
+    Raises:
+        EngineError: a file takes or gives something else than the manifest says.
+    """
+    units = bundle.manifest.units
+    written = {u.name: out for u, (_, out) in zip(units, memory, strict=True)}
+    return [
+        _bind(session, bundle, unit, source, target, written)
+        for session, unit, (source, target) in zip(sessions, units, memory, strict=True)
+    ]
 
 
 def _bind(
@@ -200,10 +220,11 @@ def _prepare_environment(ort: Any, threads: int) -> bool:
     return True
 
 
-def _options(ort: Any, threads: int, shared: bool) -> Any:
+def _options(ort: Any, threads: int, shared: bool, frames: int | None) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.add_free_dimension_override_by_name(BATCH, 1)
+    if frames is not None:
+        options.add_free_dimension_override_by_name(BATCH, frames)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.use_env_allocators", "1" if shared else "0")
     if shared:
@@ -215,21 +236,27 @@ def _options(ort: Any, threads: int, shared: bool) -> Any:
     return options
 
 
-def _lay_out(bundle: Bundle) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    """Input and output memory of every unit: two token buffers used in turn, an output of its own per branch."""
+def lay_out(bundle: Bundle, frames: int = 1) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Input and output memory of every unit: two token buffers used in turn, an output of its own per branch.
+
+    Args:
+        bundle: of the units.
+        frames: at once; of fewer, the memory is the first rows.
+    """
     units = bundle.manifest.units
     segments = bundle.manifest.segments
-    turn = [_aligned(max(_size_bytes(s.output) for s in segments[i::2])) for i in range(min(2, len(segments)))]
-    tokens = {s.layer: _view(turn[i % 2], s.output) for i, s in enumerate(segments)}
+    turn = [_aligned(frames * max(_size_bytes(s.output) for s in segments[i::2])) for i in range(min(2, len(segments)))]
+    tokens = {s.layer: _view(turn[i % 2], s.output, frames) for i, s in enumerate(segments)}
     first = segments[0].input
-    source = _view(_aligned(_size_bytes(first)), first)
+    source = _view(_aligned(frames * _size_bytes(first)), first, frames)
     memory: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
     for segment in segments:
         memory[segment.name] = (source, tokens[segment.layer])
         source = tokens[segment.layer]
     for unit in units:
         if unit.kind == "branch":
-            memory[unit.name] = (tokens[unit.layer], _view(_aligned(_size_bytes(unit.output)), unit.output))
+            answer = _view(_aligned(frames * _size_bytes(unit.output)), unit.output, frames)
+            memory[unit.name] = (tokens[unit.layer], answer)
     return [memory[u.name] for u in units]
 
 
@@ -243,8 +270,9 @@ def _size_bytes(tensor: Tensor) -> int:
     return int(np.prod(tensor.shape)) * np.dtype(tensor.dtype).itemsize
 
 
-def _view(block: npt.NDArray[np.uint8], tensor: Tensor) -> npt.NDArray[Any]:
-    return block[: _size_bytes(tensor)].view(tensor.dtype).reshape(tensor.shape)
+def _view(block: npt.NDArray[np.uint8], tensor: Tensor, frames: int) -> npt.NDArray[Any]:
+    one, *rest = tensor.shape
+    return block[: frames * _size_bytes(tensor)].view(tensor.dtype).reshape(frames * one, *rest)
 
 
 def _check_signature(session: Any, unit: Unit, outputs: Sequence[Tensor]) -> None:
@@ -254,6 +282,8 @@ def _check_signature(session: Any, unit: Unit, outputs: Sequence[Tensor]) -> Non
         ("output", session.get_outputs(), outputs),
     ):
         expected = [(t.name, list(t.shape), ORT_TYPES[t.dtype]) for t in tensors]
-        given = [(f.name, list(f.shape), f.type.removeprefix("tensor(").removesuffix(")")) for f in found]
+        shapes = [[1 if d == BATCH else d for d in f.shape] for f in found]
+        types = [f.type.removeprefix("tensor(").removesuffix(")") for f in found]
+        given = list(zip((f.name for f in found), shapes, types, strict=True))
         if given != expected:
             raise EngineError(f"unit {unit.name}: its {kind} is {given}, the manifest says {expected}; build again")

@@ -17,6 +17,7 @@ from jetson.log import get_logger
 from jetson.manifest import Manifest, Precision
 from jetson.preprocessing import MAX_EDGE
 from jetson.profiling import circumstances
+from jetson.profiling.batches import BatchTimes
 from jetson.profiling.bursts import BURST_S, measure_energy
 from jetson.profiling.call import call_ms
 from jetson.profiling.device import conditions, this_device
@@ -45,6 +46,7 @@ def measure(
     seconds: float = 30.0,
     warm_up: int = 20,
     frame: tuple[int, int] | None = None,
+    batches: Sequence[int] = (),
     others: Sequence[str] = (),
     idle_s: float = circumstances.IDLE_S,
     burst_s: float | None = BURST_S,
@@ -64,6 +66,8 @@ def measure(
         seconds: or when this time is over, but not before 20 rounds.
         warm_up: rounds that are not counted.
         frame: height and width of the camera frames; the model's own size when None.
+        batches: measure so many frames at once as well, each round to one exit in turn; there are then at least
+            `batches.LEAST` rounds for every exit.
         others: circumstances to measure latency under as well, of `circumstances.NAMES`, each for `seconds`.
         idle_s: the pause before each inference of `idle`.
         burst_s: how long each unit is run for its energy, where the board tells what it draws; None not to.
@@ -99,15 +103,20 @@ def measure(
     told = glance() if burst_s else None
     with_energy = told is not None and told.power_w is not None
     tell = Steps(progress, 1 + len(others) + with_energy)
+    together = BatchTimes(opened, engines, batches, pixels)
+    rounds, least = max(rounds, together.least_rounds), max(min(MIN_ROUNDS, rounds), together.least_rounds)
     before, began = conditions(), clock()
     done = 0
     for index in range(-warm_up, rounds):
         if index == 0:
             before, began = conditions(glance()), clock()
         spent = clock() - began
-        if index >= min(MIN_ROUNDS, rounds) and spent > seconds:
+        if index >= least and spent > seconds:
             break
-        for choice in rng.permutation(len(policies)):
+        for choice in rng.permutation(len(policies) + len(together.sizes)):
+            if choice >= len(policies):
+                together.measure(together.sizes[choice - len(policies)], index)
+                continue
             runtime.policy = policies[choice]
             answer = runtime.infer(pixels[(index + choice) % 4], Budget.unbounded())
             if index < 0:
@@ -125,6 +134,7 @@ def measure(
         done = max(index + 1, 0)
         tell(max(done / rounds, spent / seconds if seconds and index >= 0 else 0.0))
     after = conditions(glance())
+    together.close()
     profile = LatencyProfile(
         bundle=manifest.identity_at(engines.precisions),
         device=this_device(),
@@ -145,6 +155,7 @@ def measure(
         exits=tuple(
             ExitLatency(name=e.name, end_to_end_ms=Sketch.of(t)) for e, t in zip(manifest.exits, exits, strict=True)
         ),
+        batches=together.found(),
         memory=engines.memory,
         call_ms=call_ms(engines.info.name, lambda: engines.run(paths.segments[0])),
         circumstances=tuple(

@@ -26,15 +26,17 @@ from jetson.profiling.memory import MemoryUse
 from jetson.record import Record
 
 FORMAT = "offramp-profile"
-VERSION = 5
-READABLE = (1, 2, 3, 4, 5)
+VERSION = 6
+READABLE = (1, 2, 3, 4, 5, 6)
 """Version 1 knew one precision, the units' own; version 2 no power; version 3 no cost of a call; version 4 no energy of
-units and no latency but the warm one."""
+units and no latency but the warm one; version 5 no batches."""
 LEVELS = (0.01, 0.02, 0.05, *(round(0.1 + 0.05 * i, 2) for i in range(17)), 0.95, 0.98, 0.99, 0.995, 0.999)
 """Probabilities at which a sketch keeps its quantiles: p1 .. p99.9."""
 LONGEST_MS = 1e9
 """A unit that takes longer (eleven days) was not measured by us."""
 MAX_THREADS = 1024
+MOST_TOGETHER = 64
+"""Frames of a batch at most."""
 MOST_W = 1e4
 """More than that is drawn by no board."""
 
@@ -79,6 +81,16 @@ class ExitLatency(Record, frozen=True, kw_only=True):
     end_to_end_ms: Sketch
     energy_mj: float | None = None
     """Of the units on the way, millijoules; None where it was not measured."""
+
+
+class BatchLatency(Record, frozen=True, kw_only=True):
+    """Several frames at once."""
+
+    frames: int
+    units: dict[str, Sketch]
+    """From boundary to boundary, for all of them."""
+    exits: tuple[ExitLatency, ...]
+    """From the host arrays of all to the host answers of all."""
 
 
 class Device(Record, frozen=True, kw_only=True):
@@ -150,6 +162,8 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
     preprocess_ms: Sketch
     units: dict[str, UnitLatency]
     exits: tuple[ExitLatency, ...]
+    batches: tuple[BatchLatency, ...] = ()
+    """Of every size that was asked for."""
     memory: MemoryUse | None = None
     """What the engines held; None where they do not tell."""
     power_w: float | None = None
@@ -224,6 +238,10 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
             if unit.gpu_ms is not None:
                 sketches[f"{name}.gpu_ms"] = unit.gpu_ms
         sketches |= {f"exit {e.name}": e.end_to_end_ms for e in self.exits}
+        self._check_batches(file)
+        for batch in self.batches:
+            named = [*batch.units.items(), *((f"exit {e.name}", e.end_to_end_ms) for e in batch.exits)]
+            sketches |= {f"batches of {batch.frames}, {name}": sketch for name, sketch in named}
         for found in self.circumstances:
             sketches |= {f"{found.name} {name}": sketch for name, sketch in found.units.items()}
             sketches |= {f"{found.name} exit {e.name}": e.end_to_end_ms for e in found.exits}
@@ -234,3 +252,10 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
             usable = len(values) == len(LEVELS) and all(0 <= v <= LONGEST_MS for v in values)
             if not usable or list(values) != sorted(values) or sketch.n < 1:
                 raise ProfileError(f"{file}: the quantiles of {name} are not a latency distribution; measure again")
+
+    def _check_batches(self, file: Path) -> None:
+        sizes = [b.frames for b in self.batches]
+        named = [e.name for e in self.exits]
+        fits = all(set(b.units) == set(self.units) and [e.name for e in b.exits] == named for b in self.batches)
+        if len(set(sizes)) != len(sizes) or not all(2 <= s <= MOST_TOGETHER for s in sizes) or not fits:
+            raise ProfileError(f"{file}: its batches are not of its units and exits; measure again")

@@ -82,10 +82,14 @@ def begin_frame(rules: Rules, memory: Memory, gap_ms: float) -> None:
 
 def observe(rules: Rules, memory: Memory, unit: int, elapsed_ms: float) -> None:
     """A unit, by index, has run, from boundary to boundary in so many milliseconds."""
-    profiled_ms = rules.profiled_ms[unit]
+    observe_time(memory, elapsed_ms, rules.profiled_ms[unit], rules.variance[unit])
+
+
+def observe_time(memory: Memory, elapsed_ms: float, profiled_ms: float, variance: float) -> None:
+    """A unit has taken so many milliseconds instead of so many; `variance` is that of its logarithm as profiled."""
     memory[PROFILED] += profiled_ms
     memory[TOOK] += elapsed_ms
-    observe_unit(memory, elapsed_ms, profiled_ms, rules.variance[unit])
+    observe_unit(memory, elapsed_ms, profiled_ms, variance)
 
 
 def end_frame(

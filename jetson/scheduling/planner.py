@@ -92,7 +92,7 @@ class Planner(Ruled):
         self.plan = plan or self._solver.plan(miss_rate, chosen)
         super().__init__("planner", manifest, profile, self._rules())
         self._before_ms = profile.preprocess_ms.median
-        self._per_ms = self.prices.per_ms + THRIFT / self._solver.total_ms
+        self.per_ms = self.prices.per_ms + THRIFT / self._solver.total_ms
         worth = plain_outlook(manifest).worth[:, 0].tolist()
         self._ends = [(w, e.end_to_end_ms) for w, e in zip(worth, profile.exits, strict=True)]
         if len(budgets_ms):
@@ -133,7 +133,7 @@ class Planner(Ruled):
         for exit_, (worth, sketch) in enumerate(self._ends):
             in_time = float(np.interp(left_ms, sketch.quantiles, LEVELS, left=0.0, right=1.0))
             # Of exits without a chance the quickest is taken.
-            value = in_time * worth - (1.0 - in_time) * self.prices.late - self._per_ms * sketch.median
+            value = in_time * worth - (1.0 - in_time) * self.prices.late - self.per_ms * sketch.median
             if value > most:
                 best, most = exit_, value
         return best

@@ -159,6 +159,16 @@ class Ruled:
         elif gpu_ms is not None:
             observe_unit(self._memory, gpu_ms, self._gpu_ms[unit], self._viewed.variance[unit])
 
+    def observe_against(self, elapsed_ms: float, profiled_ms: float, variance: float) -> None:
+        """Feed the slowdown filter with a unit that ran in another way than as profiled alone.
+
+        Args:
+            elapsed_ms: that it took.
+            profiled_ms: its median, run in that way.
+            variance: of the logarithm of its time, run in that way.
+        """
+        learning.observe_time(self._memory, elapsed_ms, profiled_ms, variance)
+
     def finish(self, end: FrameEnd) -> None:
         """Learn from a frame what the rule has a use for."""
         learning.end_frame(self.rules, self.memory, *end)

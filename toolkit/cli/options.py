@@ -110,6 +110,20 @@ class Names(click.ParamType):
         return words
 
 
+class Sizes(click.ParamType):
+    """Numbers of frames, with commas between them."""
+
+    name = "N,N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", str(value)):
+            self.fail(f"{value!r} is no list of sizes: give numbers with commas between them, e.g. 2,4", param, ctx)
+        return tuple(int(n) for n in str(value).split(","))
+
+
 class Size(click.ParamType):
     """`N` or `HxW`, in pixels: a pair (height, width)."""
 

@@ -15,7 +15,7 @@ from jetson.profiling.energy import Energy
 from jetson.profiling.memory import MemoryUse
 from jetson.profiling.profile import Circumstance, LatencyProfile, Sketch
 from toolkit.cli.console import out, print_json, print_table, progress_share, say
-from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION, THREADS, Names, Size
+from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION, THREADS, Names, Size, Sizes
 
 CONDITIONS = ("warm", "cold", "idle", "loaded")
 LEVELS = (0.5, 0.95, 0.99, 0.999)
@@ -67,6 +67,9 @@ LEVELS = (0.5, 0.95, 0.99, 0.999)
     type=click.FloatRange(0, 3600),
     help="With --power-modes: wait so many seconds after a change of mode.",
 )
+@click.option(
+    "--batches", type=Sizes(), help="Measure so many frames at once as well, e.g. 2,4, for Runtime.infer_many."
+)
 @ENGINE
 @PRECISION
 @THREADS
@@ -78,6 +81,7 @@ def command(
     seconds: float,
     warm_up: int,
     frame_size: tuple[int, int] | None,
+    batches: tuple[int, ...] | None,
     conditions: tuple[str, ...],
     idle_seconds: float,
     energy: bool,
@@ -100,6 +104,7 @@ def command(
         words += ["--conditions", ",".join(conditions), "--idle-seconds", str(idle_seconds)]
         words += ["--burst-seconds", str(burst_seconds), *([] if energy else ["--no-energy"])]
         size = None if frame_size is None else "{}x{}".format(*frame_size)
+        words += [] if batches is None else ["--batches", ",".join(map(str, batches))]
         for name, value in (("frame-size", size), ("engine", engine), ("precision", precision), ("threads", threads)):
             words += [] if value is None else [f"--{name}", str(value)]
         _in_modes(bundle, power_modes, out or Path("profiles"), words, yes, settle, as_json)
@@ -118,6 +123,7 @@ def command(
             seconds=seconds,
             warm_up=warm_up,
             frame=frame_size,
+            batches=batches or (),
             threads=threads,
             others=[name for name in conditions if name != "warm"],
             idle_s=idle_seconds,
@@ -183,6 +189,8 @@ def show(profile: LatencyProfile) -> None:
             *([e.name, f"{e.end_to_end_ms.n:,}", *_cells(e.end_to_end_ms)] for e in profile.exits),
         ],
     )
+    if profile.batches:
+        _show_batches(profile)
     for found in profile.circumstances:
         _show_circumstance(found, profile)
     if profile.energy is not None:
@@ -244,6 +252,21 @@ def _show_energy(energy: Energy) -> None:
             for name, u in energy.units.items()
         ],
     )
+
+
+def _show_batches(profile: LatencyProfile) -> None:
+    print_table(
+        "Batches: p50 in milliseconds for all frames of a batch, in brackets over that of its frames one by one",
+        ["exit", *(f"{b.frames} frames" for b in profile.batches)],
+        [
+            [one.name, *(_together(b.exits[place].end_to_end_ms, b.frames, one.end_to_end_ms) for b in profile.batches)]
+            for place, one in enumerate(profile.exits)
+        ],
+    )
+
+
+def _together(batch: Sketch, frames: int, one: Sketch) -> str:
+    return f"{batch.median:.3f} ({batch.median / (frames * one.median):.2f})"
 
 
 def _show_memory(memory: MemoryUse) -> None:
