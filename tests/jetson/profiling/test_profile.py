@@ -68,7 +68,7 @@ def test_a_missing_profile_says_how_to_make_one(tmp_path):
         (b"[]", "not an Offramp profile"),
         (b"{}", "not an Offramp profile"),
         (b'{"format": "offramp-bundle", "version": 1}', "not an Offramp profile"),
-        (b'{"format": "offramp-profile", "version": 6}', "format version 6 is not the one"),
+        (b'{"format": "offramp-profile", "version": 7}', "format version 7 is not the one"),
         (b'{"format": "offramp-profile", "version": "1"}', "format version '1' is not the one"),
         (b'{"format": "offramp-profile"}', "format version None is not the one"),
         (b'{"format": "offramp-profile", "version": 1}', "missing required field"),
@@ -188,7 +188,7 @@ def test_a_profile_of_version_4_is_read(profile, tmp_path):
         del data[moment]["gpu_mhz"], data[moment]["power_w"]
     (tmp_path / "p.json").write_text(json.dumps(data | {"version": 4, "power_w": 5.5}))
     found = LatencyProfile.load(tmp_path / "p.json")
-    assert found == msgspec.structs.replace(profile, power_w=5.5) and found.version == 5
+    assert found == msgspec.structs.replace(profile, power_w=5.5) and found.version == 6
 
 
 def test_gpu_quantiles_are_checked_too(spoil):
