@@ -98,7 +98,7 @@ class Runtime:
         level: float = 0.95,
         warm_up: int | None = None,
         ahead: bool = True,
-        batches: bool = True,
+        batches: bool = False,
     ) -> Runtime:
         """Load a bundle and the profile measured for it on this device, or one for each of its power modes.
 
@@ -128,7 +128,8 @@ class Runtime:
                 A budget that is revised or cut meanwhile is seen at the path's end; say False to have it seen at the
                 next boundary.
             batches: whether `infer_many` may answer frames together where the profile shows that this saves time
-                (`offramp profile --batches`). The units are then held once more.
+                (`offramp profile --batches`). The units are then held once more. Off, since on the machine it was
+                measured on it lost frames: docs/decisions/0021-batches.md.
 
         Raises:
             BundleError: the bundle is damaged.

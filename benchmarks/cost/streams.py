@@ -1,4 +1,4 @@
-"""Several cameras on one device: the order and the shares of `Runtime.infer_many`, and what batches bring.
+"""Several cameras on one device: the order and the shares of `Runtime.infer_many`, and whether batches pay.
 
 Frames of several streams come together, each with a budget drawn evenly from what the quickest exit takes up to a share
 (`--loads`) of what the last exit takes for all of them. Ways to answer them take turns on the clock. What an exit is
@@ -35,6 +35,8 @@ from jetson.streams import Needs, Share, answer_all, even_share, since_call
 LAYERS = (3, 6, 9)
 """Of the early exits."""
 BRANCH = "mlp"
+MODEL = "tiny 56 8"
+"""Size, image and patch."""
 WAYS = {
     "given": "in the order given",
     "due": "first due first",
@@ -43,10 +45,6 @@ WAYS = {
 }
 BATCHED = ("tiny 56 8", "tiny 224 16", "small 224 16")
 """Size, image and patch of models that are tried in batches."""
-PAIRED = (("tiny 56 8", 1, 1), ("tiny 56 8", 2, 1), ("tiny 224 16", 1, 4))
-"""Models, threads, and of how many rounds one is run, where `infer_many` is run with batches and without."""
-MOST_PAIRED = 2
-"""Of the numbers of streams, the largest."""
 Answered = Callable[[Runtime, Sequence[Any], Sequence[float]], list[Answer]]
 
 
@@ -64,11 +62,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         o = options
         rows = shared(Path(folder), o.streams, o.loads, o.rounds, o.profile_seconds, o.seed)
-    together = []
-    for model, threads, of in PAIRED if options.batches and options.streams else ():
-        streams, rounds = sorted(o.streams)[-MOST_PAIRED:], max(o.rounds // of, 1)
-        arguments = (streams, o.loads, rounds, o.profile_seconds, o.batches, o.seed)
-        together += record.in_process(in_batches, model, threads, *arguments)
     batches = []
     for model in BATCHED if options.batches else ():
         for threads in options.threads:
@@ -76,14 +69,14 @@ def main() -> None:
             batches += found
             for row in found:
                 record.tell(f"{model}, {threads} threads, {row['batch']} frames: {row['ratio']:.3f}")
-    record.record("streams", options, {"rows": rows, "together": together, "batches": batches})
+    record.record("streams", options, {"rows": rows, "batches": batches})
 
 
 def shared(
     folder: Path, streams: Sequence[int], loads: Sequence[float], rounds: int, seconds: float, seed: int
 ) -> list[dict[str, Any]]:
     """Ways to share one device, in turn on the clock."""
-    bundle = worth_bundle(folder, "tiny 56 8")
+    bundle = worth_bundle(folder, MODEL)
     profile = measure(bundle, threads=1, seconds=seconds)
     runtime = Runtime.load(bundle, profile)
     policies = {way: Planner.of(bundle, profile) for way in WAYS}
@@ -99,80 +92,16 @@ def shared(
                 for way in rng.permutation(list(WAYS)):
                     runtime.policy = policies[way]
                     answers = METHODS[way](runtime, frames, budgets)
-                    tally[way].append(told(answers, budgets, worth))
+                    in_time = np.array([a.elapsed_ms <= b for a, b in zip(answers, budgets, strict=True)])
+                    right = in_time * np.array([worth[a.exit - 1] for a in answers])
+                    last = max(a.elapsed_ms for a in answers)
+                    tally[way].append((right.mean(), in_time.mean(), last))
             found = summed(tally)
             rows.append({"streams": count, "load": load, "ways": found})
-            line = ", ".join(f"{w} {100 * v['acc_at_d']:.1f} %" for w, v in found.items())
-            record.tell(f"{count} streams, load {load}: {line}")
+            told = ", ".join(f"{w} {100 * v['acc_at_d']:.1f} %" for w, v in found.items())
+            record.tell(f"{count} streams, load {load}: {told}")
     runtime.close()
     return rows
-
-
-def in_batches(
-    model: str,
-    threads: int,
-    streams: Sequence[int],
-    loads: Sequence[float],
-    rounds: int,
-    seconds: float,
-    batches: Sequence[int],
-    seed: int,
-) -> list[dict[str, Any]]:
-    """`infer_many` with batches and without, in turn on the clock, in a process of its own.
-
-    Args:
-        model: size, image and patch.
-        threads: of ONNX Runtime.
-        streams: frames at once.
-        loads: as of `draw`.
-        rounds: for each number of streams and load.
-        seconds: of the profile.
-        batches: sizes that it measures.
-        seed: of frames and budgets.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = worth_bundle(Path(folder), model)
-        profile = measure(bundle, threads=threads, seconds=seconds, batches=batches)
-        runtime = Runtime.load(bundle, profile)
-        ways: dict[str, Answered] = {"one": partial(together, even_share), "batches": as_shipped}
-        policies = {way: Planner.of(bundle, profile) for way in ways}
-        last = profile.exits[-1].end_to_end_ms.median
-        saves = {b.frames: b.exits[-1].end_to_end_ms.median / (b.frames * last) for b in profile.batches}
-        rng, rows = np.random.default_rng(seed), []
-        worth = [e.quality[0].value for e in bundle.manifest.exits]
-        p = bundle.manifest.preprocessing
-        for count in streams:
-            for load in loads:
-                tally: dict[str, list[tuple[float, float, float]]] = {way: [] for way in ways}
-                grouped: list[float] = []
-                for _ in range(rounds):
-                    frames = list(rng.integers(0, 256, (count, p.height, p.width, p.channels), dtype=np.uint8))
-                    budgets = draw(profile, count, load, rng)
-                    for way in rng.permutation(list(ways)):
-                        runtime.policy = policies[way]
-                        answers = ways[way](runtime, frames, budgets)
-                        tally[way].append(told(answers, budgets, worth))
-                        if way == "batches":
-                            grouped.append(float(np.mean([a.together > 1 for a in answers])))
-                found = summed(tally, "one")
-                case = {"model": model, "threads": threads, "streams": count, "load": load, "rounds": rounds}
-                rows.append(case | {"ways": found, "grouped": float(np.mean(grouped)), "saves": saves})
-                gain = f"{100 * found['batches']['gain']:+.1f} points, {100 * np.mean(grouped):.0f} % in batches"
-                record.tell(f"{model}, {threads} threads, {count} streams, load {load}: {gain}")
-        runtime.close()
-        return rows
-
-
-def as_shipped(runtime: Runtime, frames: Sequence[Any], budgets: Sequence[float]) -> list[Answer]:
-    """`infer_many` itself."""
-    return runtime.infer_many(frames, [Budget.within(budget) for budget in budgets])
-
-
-def told(answers: Sequence[Answer], budgets: Sequence[float], worth: Sequence[float]) -> tuple[float, float, float]:
-    """acc@D, the share in time, and when the last answer came, in milliseconds."""
-    in_time = np.array([a.elapsed_ms <= b for a, b in zip(answers, budgets, strict=True)])
-    right = in_time * np.array([worth[a.exit - 1] for a in answers])
-    return float(right.mean()), float(in_time.mean()), max(a.elapsed_ms for a in answers)
 
 
 def worth_bundle(folder: Path, model: str) -> Bundle:
@@ -314,8 +243,6 @@ def table(recorded: Recorded) -> str:
         "column is `infer_many` less the first way, with two standard errors.\n\n"
         + rows_of(["streams", "load", *(WAYS[w] for w in ways), "gain, points"], lines, words=0)
     )
-    if figures.get("together"):
-        text += together_table(figures["together"])
     if not figures["batches"]:
         return text
     batches = sorted({b["batch"] for b in figures["batches"]})
@@ -330,36 +257,6 @@ def table(recorded: Recorded) -> str:
         f"{text}\n\nTime of a batch through the whole model over that of its frames one after another, medians of "
         f"{settings['pairs']} pairs with the 10 % and 90 % quantiles.\n\n"
         + rows_of(["model", "threads", *(f"{b} frames" for b in batches)], lines)
-    )
-
-
-def together_table(rows: Sequence[dict[str, Any]]) -> str:
-    """What `infer_many` gives with batches and without."""
-    lines = []
-    for row in rows:
-        size, image, _ = row["model"].split()
-        one, batches = row["ways"]["one"], row["ways"]["batches"]
-        cells = [f"{100 * w['acc_at_d']:.1f} ({100 * w['in_time']:.0f})" for w in (one, batches)]
-        lines.append(
-            [
-                *(f"ViT-{size} {image}", str(row["threads"]), str(row["streams"]), f"{row['load']:g}", *cells),
-                f"{100 * batches['gain']:+.1f} ± {200 * batches['error']:.1f}",
-                f"{100 * row['grouped']:.0f} %",
-            ]
-        )
-    cases = {(r["model"], r["threads"]): r["saves"] for r in rows}
-    saves = "; ".join(
-        f"ViT-{' '.join(model.split()[:2])}, {threads} thread{'s' * (threads > 1)}: "
-        + ", ".join(f"{ratio:.2f} for {size}" for size, ratio in found.items())
-        for (model, threads), found in cases.items()
-    )
-    rounds = sorted({r["rounds"] for r in rows}, reverse=True)
-    return (
-        "\n\n`infer_many` with batches and without, in turn on the same budgets, "
-        f"{' or '.join(map(str, rounds))} rounds; acc@D and, in brackets, the percentage in time. The last column is "
-        "the share of the frames that were answered with others. A batch to the last exit took, by the profile, this "
-        f"part of its frames' time one by one: {saves}.\n\n"
-        + rows_of(["model", "threads", "streams", "load", "without", "with", "gain, points", "in batches"], lines)
     )
 
 

@@ -17,6 +17,7 @@ NAMES = (
     "building",
     "preprocessing",
     "streams",
+    "batches",
     "growth",
 )
 """Modules of this package with a `main`, and a `table` of what it recorded; `make bench` runs them in this order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from jetson.profiling.profile import MOST_TOGETHER, BatchLatency, ExitLatency, S
 from jetson.scheduling.budget import clock
 from jetson.together import Together
 
-LEAST = 5
+LEAST = 10
 """Measurements of each batch to each exit."""
 
 
@@ -43,6 +43,7 @@ class BatchTimes:
         self._preprocessor, self._pixels = Preprocessor(manifest.preprocessing), pixels
         self._together = Together(manifest, load_batches(bundle, engines, self.sizes[-1])) if sizes else None
         self._units: dict[int, dict[str, list[float]]] = {s: {u.name: [] for u in manifest.units} for s in self.sizes}
+        self._in_turn: dict[int, list[list[float]]] = {s: [[] for _ in manifest.exits] for s in self.sizes}
         self._exits: dict[int, list[list[float]]] = {s: [[] for _ in manifest.exits] for s in self.sizes}
 
     @property
@@ -50,20 +51,31 @@ class BatchTimes:
         """Before there is enough of everything."""
         return LEAST * len(self._manifest.exits) if self.sizes else 0
 
-    def measure(self, size: int, index: int) -> None:
-        """One batch.
+    def measure(self, size: int, index: int, alone: Callable[[Any, int], object]) -> None:
+        """One batch, and as many frames one after another; which comes first changes from round to round.
 
         Args:
             size: of it.
             index: of the round; negative ones are not counted.
+            alone: answers one frame at an exit.
         """
-        assert self._together is not None
-        exits = len(self._manifest.exits)
-        exit_ = index % exits
+        exit_ = index % len(self._manifest.exits)
         frames: list[Any] = [self._pixels[(index + place) % len(self._pixels)] for place in range(size)]
-        began = clock()
+        for at_once in (True, False) if index // len(self._manifest.exits) % 2 else (False, True):
+            if at_once:
+                self._batch(frames, exit_, index >= 0)
+                continue
+            began = clock()
+            for frame in frames:
+                alone(frame, exit_)
+            if index >= 0:
+                self._in_turn[size][exit_].append((clock() - began) * 1e3)
+
+    def _batch(self, frames: list[Any], exit_: int, counts: bool) -> None:
+        assert self._together is not None
+        began, size = clock(), len(frames)
         went = self._together.run(self._preprocessor, frames, exit_, began)
-        if index < 0:
+        if not counts:
             return
         self._exits[size][exit_].append((went.ended - began) * 1e3)
         for ran in went.trace:
@@ -75,13 +87,15 @@ class BatchTimes:
             BatchLatency(
                 frames=size,
                 units={name: Sketch.of(times) for name, times in self._units[size].items()},
-                exits=tuple(
-                    ExitLatency(name=e.name, end_to_end_ms=Sketch.of(times))
-                    for e, times in zip(self._manifest.exits, self._exits[size], strict=True)
-                ),
+                exits=self._of(self._exits[size]),
+                in_turn=self._of(self._in_turn[size]),
             )
             for size in self.sizes
         )
+
+    def _of(self, times: list[list[float]]) -> tuple[ExitLatency, ...]:
+        found = zip(self._manifest.exits, times, strict=True)
+        return tuple(ExitLatency(name=e.name, end_to_end_ms=Sketch.of(t)) for e, t in found)
 
     def close(self) -> None:
         """Free the engines."""

@@ -6,6 +6,7 @@ import datetime
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -105,6 +106,11 @@ def measure(
     tell = Steps(progress, 1 + len(others) + with_energy)
     together = BatchTimes(opened, engines, batches, pixels)
     rounds, least = max(rounds, together.least_rounds), max(min(MIN_ROUNDS, rounds), together.least_rounds)
+
+    def alone(pixels: Any, exit_: int) -> None:
+        runtime.policy = policies[1 + exit_]
+        runtime.infer(pixels, Budget.unbounded())
+
     before, began = conditions(), clock()
     done = 0
     for index in range(-warm_up, rounds):
@@ -115,7 +121,7 @@ def measure(
             break
         for choice in rng.permutation(len(policies) + len(together.sizes)):
             if choice >= len(policies):
-                together.measure(together.sizes[choice - len(policies)], index)
+                together.measure(together.sizes[choice - len(policies)], index, alone)
                 continue
             runtime.policy = policies[choice]
             answer = runtime.infer(pixels[(index + choice) % 4], Budget.unbounded())

@@ -91,6 +91,9 @@ class BatchLatency(Record, frozen=True, kw_only=True):
     """From boundary to boundary, for all of them."""
     exits: tuple[ExitLatency, ...]
     """From the host arrays of all to the host answers of all."""
+    in_turn: tuple[ExitLatency, ...]
+    """The same for as many frames one right after another: weights may still lie in the caches then, and it takes less
+    than so many times what one frame takes alone."""
 
 
 class Device(Record, frozen=True, kw_only=True):
@@ -240,8 +243,9 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
         sketches |= {f"exit {e.name}": e.end_to_end_ms for e in self.exits}
         self._check_batches(file)
         for batch in self.batches:
-            named = [*batch.units.items(), *((f"exit {e.name}", e.end_to_end_ms) for e in batch.exits)]
-            sketches |= {f"batches of {batch.frames}, {name}": sketch for name, sketch in named}
+            named = [*batch.units.items()]
+            named += [(f"exit {e.name}", e.end_to_end_ms) for e in (*batch.exits, *batch.in_turn)]
+            sketches |= {f"batches of {batch.frames}, {i}, {name}": sketch for i, (name, sketch) in enumerate(named)}
         for found in self.circumstances:
             sketches |= {f"{found.name} {name}": sketch for name, sketch in found.units.items()}
             sketches |= {f"{found.name} exit {e.name}": e.end_to_end_ms for e in found.exits}
@@ -256,6 +260,9 @@ class LatencyProfile(Record, frozen=True, kw_only=True):
     def _check_batches(self, file: Path) -> None:
         sizes = [b.frames for b in self.batches]
         named = [e.name for e in self.exits]
-        fits = all(set(b.units) == set(self.units) and [e.name for e in b.exits] == named for b in self.batches)
+        fits = all(
+            set(b.units) == set(self.units) and all([e.name for e in found] == named for found in (b.exits, b.in_turn))
+            for b in self.batches
+        )
         if len(set(sizes)) != len(sizes) or not all(2 <= s <= MOST_TOGETHER for s in sizes) or not fits:
             raise ProfileError(f"{file}: its batches are not of its units and exits; measure again")

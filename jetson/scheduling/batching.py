@@ -17,17 +17,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jetson.profiling.profile import LEVELS, LatencyProfile, Sketch
+from jetson.profiling.profile import LEVELS, BatchLatency, LatencyProfile, Sketch
 from jetson.scheduling.memory import TAU
 from jetson.scheduling.outlook import plain_outlook
 from jetson.scheduling.planner import Planner
 from jetson.scheduling.plans import Plan
 from jetson.scheduling.slowdown import log_slowdown, noise
 
-GAIN = 0.03
-"""Share of the time of frames one after another that a batch must save to be thought of."""
-WORTHWHILE = 1e-3
-"""What a batch must bring more: of two ways that are as good, one frame after another may look at answers."""
+GAIN = 0.05
+"""Share of the time of frames one after another that a batch must save to be thought of,"""
+USUALLY = 0.75
+"""in so large a share of the times it was measured: one that saves nothing must not pass by chance."""
+WORTHWHILE = 0.01
+"""What a batch must bring more for each frame that waits: profiles are not exact, and the best of many guesses is one
+that was guessed too high; of two ways that are as good, one frame after another may look at answers."""
 POINTS = 1024
 """Of the grid of times."""
 MOST_FRAMES = 16
@@ -68,15 +71,27 @@ def gaining(profile: LatencyProfile) -> dict[int, list[int]]:
     """Exits to which a batch takes less time than its frames one after another, by the size of the batch."""
     found = {}
     for batch in profile.batches:
-        pairs = enumerate(zip(batch.exits, profile.exits, strict=True))
+        pairs = enumerate(zip(batch.exits, batch.in_turn, strict=True))
         saves = [
             e
-            for e, (at_once, one) in pairs
-            if at_once.end_to_end_ms.median < (1.0 - GAIN) * batch.frames * one.end_to_end_ms.median
+            for e, (at_once, in_turn) in pairs
+            if at_once.end_to_end_ms.quantile(USUALLY) < (1.0 - GAIN) * in_turn.end_to_end_ms.median
         ]
         if saves:
             found[batch.frames] = saves
     return found
+
+
+def _beside(batch: BatchLatency, exit_: int, profile: LatencyProfile) -> Sketch:
+    """What a batch takes, on the scale of one frame as profiled alone.
+
+    Frames one right after another take less than that, and the slowdown that is learnt of them makes up for it; a batch
+    has no such gain, and must not be given it.
+    """
+    found, in_turn = batch.exits[exit_].end_to_end_ms, batch.in_turn[exit_].end_to_end_ms.median
+    factor = max(batch.frames * profile.exits[exit_].end_to_end_ms.median / max(in_turn, 1e-9), 1.0)
+    quantiles = tuple(q * factor for q in found.quantiles)
+    return Sketch(n=found.n, mean=found.mean * factor, quantiles=quantiles)
 
 
 class Batching:
@@ -98,7 +113,7 @@ class Batching:
         """Of batches that save time somewhere."""
         sketches = [e.end_to_end_ms for e in profile.exits]
         longest = [s.quantiles[-1] for s in sketches]
-        longest += [e.end_to_end_ms.quantiles[-1] for b in profile.batches for e in b.exits]
+        longest += [_beside(b, e, profile).quantiles[-1] for b in profile.batches for e in range(len(b.exits))]
         self._step_ms = max(longest) / (POINTS - 2)
         self._grid = self._step_ms * np.arange(POINTS)
         values = np.array([self._values(w, s) for w, s in zip(worth, sketches, strict=True)])
@@ -116,7 +131,7 @@ class Batching:
         for batch in profile.batches:
             ways = []
             for e in gains.get(batch.frames, ()):
-                sketch = batch.exits[e].end_to_end_ms
+                sketch = _beside(batch, e, profile)
                 values_at = self._values(worth[e], sketch).tolist()
                 ways.append(Timed(e, sketch.median, values_at, planner.per_ms * sketch.median))
             self._ways[batch.frames] = sorted(ways, key=lambda w: (-worth[w.exit], w.median_ms))
@@ -143,6 +158,7 @@ class Batching:
             self._look_up(planner.plan)
         tau = max(float(planner.memory[TAU]), planner.rules.least_tau)
         pace = math.exp(log_slowdown(planner.memory) + tau) / 1e3
+        least_gain = WORTHWHILE * len(ahead)
         most = found = self._one_by_one(now, ahead, least, share, pace)
         chosen = None
         for size in sizes:
@@ -150,10 +166,10 @@ class Batching:
             rest = ahead[size:]
             for way in self._ways[size]:
                 value = sum(way.worth[p] for p in places) - way.cost
-                if value + self._best * len(rest) <= most + WORTHWHILE:
+                if value + self._best * len(rest) <= found + least_gain:
                     continue
                 value += self._one_by_one(now + way.median_ms * pace, rest, least, share, pace)
-                if value > most and value > found + WORTHWHILE:
+                if value > most and value > found + least_gain:
                     most, chosen = value, Batch(size, way.exit)
         return chosen
 

@@ -13,7 +13,7 @@ from jetson.files import check_writable
 from jetson.manifest import Precision
 from jetson.profiling.energy import Energy
 from jetson.profiling.memory import MemoryUse
-from jetson.profiling.profile import Circumstance, LatencyProfile, Sketch
+from jetson.profiling.profile import Circumstance, ExitLatency, LatencyProfile, Sketch
 from toolkit.cli.console import out, print_json, print_table, progress_share, say
 from toolkit.cli.options import BUNDLE, ENGINE, JSON, PRECISION, THREADS, Names, Size, Sizes
 
@@ -256,17 +256,18 @@ def _show_energy(energy: Energy) -> None:
 
 def _show_batches(profile: LatencyProfile) -> None:
     print_table(
-        "Batches: p50 in milliseconds for all frames of a batch, in brackets over that of its frames one by one",
+        "Batches: p50 in milliseconds for all frames of a batch, in brackets over that of as many one after another",
         ["exit", *(f"{b.frames} frames" for b in profile.batches)],
         [
-            [one.name, *(_together(b.exits[place].end_to_end_ms, b.frames, one.end_to_end_ms) for b in profile.batches)]
+            [one.name, *(_together(b.exits[place], b.in_turn[place]) for b in profile.batches)]
             for place, one in enumerate(profile.exits)
         ],
     )
 
 
-def _together(batch: Sketch, frames: int, one: Sketch) -> str:
-    return f"{batch.median:.3f} ({batch.median / (frames * one.median):.2f})"
+def _together(batch: ExitLatency, in_turn: ExitLatency) -> str:
+    took = batch.end_to_end_ms.median
+    return f"{took:.3f} ({took / in_turn.end_to_end_ms.median:.2f})"
 
 
 def _show_memory(memory: MemoryUse) -> None:

@@ -136,7 +136,6 @@ def command(
         price_per_ms=price_per_ms,
         price_per_mj=price_per_mj,
         late=late,
-        batches=False,
         budgets_ms=expected,
         level=level,
         ahead=not (revised or hidden),

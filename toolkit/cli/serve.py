@@ -69,7 +69,6 @@ def command(
         miss_rate=miss_rate,
         price_per_ms=price_per_ms,
         late=late,
-        batches=False,
     )
     service = Service(runtime, Metrics([e.name for e in runtime.bundle.manifest.exits]))
     server: socketserver.BaseServer
