@@ -10,6 +10,7 @@ import pytest
 
 from calibration.int8 import chain, statistics
 from jetson import Bundle, Runtime
+from jetson.engines import load_batches, load_engines
 from jetson.errors import BadInput, DataError
 from jetson.profiling.measure import measure
 from tests.bundles import edit_manifest
@@ -51,6 +52,24 @@ def place(made, tmp_path, monkeypatch, no_preflight):
     monkeypatch.setattr("toolkit.export.onnx.export_module", export)
     (tmp_path / "place").mkdir()
     return lambda which: Path(shutil.copytree(made / which, tmp_path / "place" / "bundle"))
+
+
+def test_several_frames_at_once_give_what_each_gives_alone(made):
+    bundle = Bundle.open(made / "mixed")
+    engines = load_engines(bundle, precisions=bundle.manifest.nearest("int8"))
+    assert "int8" in engines.precisions
+    batches, size = load_batches(bundle, engines, 3), 3
+    frames = np.random.default_rng(0).normal(size=(size, *engines.input.shape[1:])).astype(np.float32)
+    batches.input(size)[:] = frames
+    units = range(len(bundle.manifest.units))
+    for unit in units:
+        batches.run(unit, size)
+    for place, frame in enumerate(frames):
+        engines.input[0] = frame
+        for unit in units:
+            engines.run(unit)
+        for unit in (i for i in units if bundle.manifest.units[i].kind == "branch"):
+            np.testing.assert_allclose(batches.output(unit, size)[place], engines.output(unit)[0], atol=1e-5, rtol=0)
 
 
 def again(made, place, **changes):

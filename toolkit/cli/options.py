@@ -12,6 +12,7 @@ from jetson.engines import NAMES
 from jetson.errors import BadInput
 from jetson.manifest import Precision
 from jetson.preprocessing import MAX_EDGE
+from jetson.profiling.profile import MOST_TOGETHER
 from jetson.scheduling.trace import load_trace
 
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
@@ -111,17 +112,20 @@ class Names(click.ParamType):
 
 
 class Sizes(click.ParamType):
-    """Numbers of frames, with commas between them."""
+    """`2,4`: different numbers of frames at once."""
 
-    name = "N,N"
+    name = "N[,N]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """Read the text."""
         if isinstance(value, tuple):
             return value
-        if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", str(value)):
-            self.fail(f"{value!r} is no list of sizes: give numbers with commas between them, e.g. 2,4", param, ctx)
-        return tuple(int(n) for n in str(value).split(","))
+        given = str(value) if re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", str(value)) else "0"
+        sizes = tuple(int(n) for n in given.split(","))
+        if len(set(sizes)) != len(sizes) or not 2 <= min(sizes) <= max(sizes) <= MOST_TOGETHER:
+            some = f"different numbers from 2 to {MOST_TOGETHER}, with commas between, e.g. 2,4"
+            self.fail(f"{value!r} is no list of sizes: give {some}", param, ctx)
+        return sizes
 
 
 class Size(click.ParamType):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jetson.errors import OfframpError, ProfileError, StorageError
 from jetson.profiling.profile import LEVELS, LatencyProfile, Sketch
+from tests.batches import with_batches
 from tests.bundles import fake_profile, tiny_bundle
 
 FUZZ = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -235,3 +236,26 @@ def test_a_sketch_keeps_the_quantiles_of_its_samples():
 def test_levels_run_from_p1_to_p999():
     assert LEVELS[0] == 0.01 and LEVELS[-1] == 0.999 and 0.5 in LEVELS and 0.95 in LEVELS
     assert list(LEVELS) == sorted(set(LEVELS))
+
+
+def test_batches_are_of_the_units_and_exits(profile, tmp_path):
+    whole = with_batches(profile, {2: 0.8, 4: 0.7})
+    whole.save(tmp_path / "p.json")
+    assert LatencyProfile.load(tmp_path / "p.json") == whole
+    first, second = whole.batches
+    fewer = msgspec.structs.replace(second, units=dict(list(second.units.items())[1:]))
+    for wrong in (
+        (first, first),
+        (msgspec.structs.replace(first, frames=1),),
+        (fewer,),
+        (msgspec.structs.replace(first, in_turn=first.in_turn[1:]),),
+    ):
+        msgspec.structs.replace(whole, batches=wrong).save(tmp_path / "p.json")
+        refuses(tmp_path / "p.json", "its batches are not of its units and exits; measure again")
+
+
+def test_a_profile_of_version_5_is_read(profile, tmp_path):
+    data = json.loads(msgspec.json.encode(profile))
+    del data["batches"]
+    (tmp_path / "p.json").write_text(json.dumps(data | {"version": 5}))
+    assert LatencyProfile.load(tmp_path / "p.json") == profile
