@@ -7,7 +7,8 @@ from tests.conftest import environment
 
 
 def test_loading_a_runtime_imports_no_logging():
-    code = "import sys, jetson; print([m for m in ('logging', 'subprocess', 'tempfile', 'numpy.random') if m in sys.modules])"
+    unwanted = ("logging", "subprocess", "tempfile", "numpy.random")
+    code = f"import sys, jetson; print([m for m in {unwanted} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
