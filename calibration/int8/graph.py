@@ -24,7 +24,7 @@ from jetson.errors import WorkFailed, first_line, missing_extra
 if TYPE_CHECKING:
     import onnx
 
-REVISION = 1
+REVISION = 2
 """Raised whenever this code writes another graph for the same unit and the same ranges."""
 LEVELS = 127
 """Steps on either side of zero. The one more that int8 has below is not for weights; QuantizeLinear uses it to clip."""
@@ -136,6 +136,8 @@ class _Writer:
         """Dequantised copy of each activation."""
         self.channels: dict[tuple[str, int], str] = {}
         """Dequantised copy of each weight, by the axis of its scales."""
+        self.no_biases: dict[tuple[str, int], str] = {}
+        """Zeros in the place of a bias, by the same."""
 
     def write(self) -> None:
         """The new nodes stand before the first that reads them, so the order stays a valid one."""
@@ -143,7 +145,12 @@ class _Writer:
         for place, node in enumerate(self.graph.node):
             if place in axes:
                 node.input[0] = self._activation(node.input[0])
-                node.input[1] = self._weight(node.input[1], axes[place])
+                weight = node.input[1]
+                node.input[1] = self._weight(weight, axes[place])
+                if node.op_type == "Gemm" and not any(node.input[2:]):
+                    # ONNX Runtime 1.23, Python 3.10's last, fails on one without a bias.
+                    del node.input[2:]
+                    node.input.append(self._no_bias(weight, axes[place]))
             self.nodes.append(node)
         del self.graph.node[:]
         self.graph.node.extend(self.nodes)
@@ -179,6 +186,13 @@ class _Writer:
             self._node("DequantizeLinear", f"dequantise {stem}", inputs, f"{stem}_rounded", axis=axis)
             self.channels[weight, axis] = f"{stem}_rounded"
         return self.channels[weight, axis]
+
+    def _no_bias(self, weight: str, axis: int) -> str:
+        if (weight, axis) not in self.no_biases:
+            name = f"{weight}_axis{axis}_no_bias"
+            channels = self.weights[weight].dims[axis]
+            self.no_biases[weight, axis] = self._constant(name, np.zeros(channels, np.float32))
+        return self.no_biases[weight, axis]
 
     def _constant(self, name: str, value: Any) -> str:
         self.constants.append(self.onnx.numpy_helper.from_array(np.asarray(value), name))

@@ -86,12 +86,17 @@ def test_a_second_frame_of_a_size_allocates_nothing_that_grows_with_it(size, cha
     prepare, out = make(224, 224), np.empty((3, 224, 224), np.float32)
     first, second = frame(*size, channels), frame(*size, channels)
     prepare(first, out)
-    assert _allocated(lambda: prepare(second, out)) < 20_000 < first.nbytes
+    assert first.nbytes > 20_000
+    assert _allocated(lambda: prepare(second, out)) < 20_000 + CASTING
 
 
 def test_a_prepared_frame_is_checked_without_a_copy():
     prepare, out = make(224, 224), np.empty((3, 224, 224), np.float32)
-    assert _allocated(lambda: prepare(np.broadcast_to(np.float32(1), (3, 224, 224)), out)) < 20_000
+    assert _allocated(lambda: prepare(np.broadcast_to(np.float32(1), (3, 224, 224)), out)) < 20_000 + CASTING
+
+
+CASTING = 0 if np.lib.NumpyVersion(np.__version__) >= "2.3.0" else 3 * 4 * np.getbufsize()
+"""Bytes that NumPy 2.2, Python 3.10's last, holds while it casts three channels, whatever the frame's size."""
 
 
 def _allocated(act):
