@@ -115,7 +115,7 @@ def test_weight_and_input_are_rounded_and_the_bias_is_not(case):
     content = graph([node], weights, shape)
     made = quantise(content, {"x": 2.0}, "unit")
     (kept,) = (n for n in nodes_of(made) if n.op_type == node.op_type)
-    bias = list(node.input[2:]) or (["w_axis%d_no_bias" % axis] if node.op_type == "Gemm" else [])
+    bias = list(node.input[2:]) or ([f"w_axis{axis}_no_bias"] if node.op_type == "Gemm" else [])
     assert list(kept.attribute) == list(node.attribute) and list(kept.input[2:]) == bias
     others = tuple(i for i in range(weights["w"].ndim) if i != axis)
     scales = np.abs(weights["w"]).max(axis=others, keepdims=True) / 127
