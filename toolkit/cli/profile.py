@@ -10,6 +10,7 @@ import msgspec
 from jetson.bundle import Bundle
 from jetson.errors import StorageError
 from jetson.files import check_writable
+from jetson.loading import Wishes
 from jetson.manifest import Precision
 from jetson.profiling.energy import Energy
 from jetson.profiling.memory import MemoryUse
@@ -131,6 +132,7 @@ def command(
             progress=progress,
         )
     profile.save(file)
+    Wishes().begin(opened, profile)(False)  # what the planner finds is kept, so that the first load need not find it
     if as_json:
         print_json(msgspec.to_builtins(profile))
     else:

@@ -2,11 +2,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from jetson.runtime import Runtime
 from jetson.scheduling import chosen, planner, plans
 from jetson.scheduling.chosen import Chosen, HeldOutReplay, keep, recall
 from jetson.scheduling.planner import Planner
 from tests.bundles import fake_profile, tiny_bundle
 from tests.planning import honest
+from toolkit.cli import main
 
 KEY = "a" * 64
 REPLAY = HeldOutReplay(confident=0.5, plain=0.4, error=0.01, sooner=False, n=8000)
@@ -99,3 +101,13 @@ def test_only_the_newest_stay(cache, monkeypatch):
 
 def test_the_record_is_small():
     assert len(msgspec.json.encode(Chosen(KEY, REPLAY, REPLAY, 1.0 / 3.0))) < chosen.LARGEST_BYTES / 4
+
+
+def test_the_first_load_after_profiling_replays_nothing(cache, again, tmp_path, monkeypatch):
+    bundle = tiny_bundle(tmp_path / "bundle", samples={"fit": honest(600, seed=1), "select": honest(600, seed=2)})
+    profile = tmp_path / "profile.json"
+    assert main(["profile", str(bundle.path), "--rounds", "3", "--warm-up", "0", "--out", str(profile)]) == 0
+    assert len(list(cache.iterdir())) == 1
+    again()
+    monkeypatch.setattr(plans, "walk", lambda *_: pytest.fail("replayed"))
+    Runtime.load(bundle.path, profile).close()
