@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +15,7 @@ from jetson.log import get_logger, timed
 from jetson.manifest import Precision
 from jetson.profiling.memory import MemoryUse
 from jetson.profiling.profile import EngineInfo
+from jetson.quiet import import_onnxruntime
 
 logger = get_logger(__name__)
 NAMES = ("onnxruntime", "tensorrt")
@@ -159,7 +158,7 @@ def load_batches(bundle: Bundle, engines: Engines, most: int) -> BatchEngines:
 def prepare_engine(name: str) -> None:
     """Begin to import the engine's package in a thread beside this one; where it is missing, loading says so."""
     if name == "onnxruntime":
-        beside(partial(importlib.import_module, name))
+        beside(import_onnxruntime)
 
 
 def default_precisions(bundle: Bundle, name: str) -> tuple[Precision, ...]:

@@ -58,9 +58,11 @@ class Chosen(Record, frozen=True):
 
 
 def code() -> bytes:
-    """SHA-256 of the scheduler's source, so that no other version's findings are believed."""
+    """SHA-256 of the scheduler's source and of what its replays take from elsewhere, so that no other version's findings are believed."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    beyond = ("confidence.py", "samples.py", "profiling/profile.py")
+    for file in (*sorted(here.glob("*.py")), *(here.parent / name for name in beyond)):
         digest.update(file.read_bytes())
     return digest.digest()
 
