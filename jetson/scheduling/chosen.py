@@ -58,7 +58,7 @@ class Chosen(Record, frozen=True):
 
 
 def code() -> bytes:
-    """SHA-256 of the scheduler's source and of what its replays take from elsewhere, so that no other version's findings are believed."""
+    """SHA-256 of all source that findings follow from, so that no other version's are believed."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
     beyond = ("confidence.py", "samples.py", "profiling/profile.py")
